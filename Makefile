@@ -8,7 +8,7 @@ COVERAGE := --cov=bridge --cov=accounts --cov=channels_wechat --cov=openclaw --c
 # Everywhere the same: warnings, leaks and wrong threads show themselves.
 PYTEST := PYTHONDEVMODE=1 $(BIN)/python -m pytest
 
-.PHONY: help demo run manage test lint structure real browser kills chaos passive production siege audit acceptance bench million clean
+.PHONY: help demo run manage test lint structure real browser kills chaos wechaty passive production siege audit acceptance bench million clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -49,6 +49,10 @@ kills: $(VENV)/.dev ## a minute of chaos
 
 chaos: $(VENV)/.dev ## each message three times while processes, servers and the platform fail at random (MESSAGES=10000 SEED=… JSON=1)
 	@$(BIN)/python -m tests.acceptance.chaos --messages $(or $(MESSAGES),10000) $(if $(SEED),--seed $(SEED)) $(if $(JSON),--json)
+
+wechaty: $(VENV)/.dev ## a personal account over Wechaty's real puppet service while either side breaks, and its own echo (ARGS="--only breaks,echo")
+	@command -v npm >/dev/null || $(call install,npm)
+	@$(BIN)/python -m tests.acceptance.wechaty $(ARGS)
 
 passive: $(VENV)/.dev ## when the follower of an account that is not verified gets an answer, and what 50 held requests cost others
 	@$(BIN)/python -m tests.acceptance.passive $(ARGS)

@@ -31,7 +31,11 @@ const keep = (list, kind, entry) => {
   list.push(entry)
   if (env.RECORD) fs.appendFileSync(env.RECORD, JSON.stringify({ record: kind, ...entry }) + '\n')
 }
-const note = entry => keep(sent, 'sent', { ...entry, at: Date.now() / 1000 })
+const waiters = new Set() // called with each text that is sent
+const note = entry => {
+  keep(sent, 'sent', { ...entry, at: Date.now() / 1000 })
+  for (const waiter of waiters) waiter(entry.text ?? '')
+}
 
 // What the mock leaves out, and a real puppet does: ids of mentions and of what was sent, titles, invitations, friend requests.
 class RecordingPuppet extends PuppetMock {
@@ -148,6 +152,14 @@ const actions = {
     }),
   }),
   many: b => ({ ids: b.messages.map(one => actions.say(one).id) }),
+  // Like say; answers when a text was sent that holds `until`, or after so many `seconds`.
+  converse: b => new Promise(resolve => {
+    const finish = answered => { waiters.delete(hear); clearTimeout(timer); resolve({ id, answered }) }
+    const hear = text => { if (text.includes(b.until)) finish(true) }
+    const timer = setTimeout(() => finish(false), b.seconds * 1000)
+    waiters.add(hear)
+    const { id } = actions.say(b)
+  }),
   // base64, or size: so many random bytes; buffer: as a Buffer, which MessageFile cannot hand over when it is small; url: by address.
   file: b => {
     const data = b.base64 ? Buffer.from(b.base64, 'base64') : crypto.randomBytes(b.size || 1000)
@@ -168,6 +180,7 @@ const actions = {
   ready: () => { puppet.emit('ready', { data: 'ready' }) },
   error: b => { puppet.emit('error', { gerror: JSON.stringify({ message: b.message }), data: b.message }) },
   heartbeat: () => { puppet.emit('heartbeat', { data: 'lab' }) },
+  room: b => { mocker.createRoom({ ownerId: alice.id, adminIdList: [], memberIdList: people, ...b }) },
   contact: b => { mocker.createContact({ alias: '', friend: true, ...b }) },
   join: b => changeMembers('room-join', b, 'inviteeIdList', 'inviterId'),
   leave: b => changeMembers('room-leave', b, 'removeeIdList', 'removerId'),

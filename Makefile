@@ -67,11 +67,12 @@ siege: $(VENV)/.dev ## what strangers can do to callbacks: logins, slow bodies, 
 audit: $(VENV)/.dev ## known vulnerabilities of the pinned packages
 	@$(BIN)/python -m tests.audit
 
-acceptance: $(VENV)/.dev ## chaos in short, a token that dies every second, 500 turns open at once, and 50 connections whose holder is killed (20 minutes)
+acceptance: $(VENV)/.dev ## chaos in short, a token that dies every second, 500 turns open at once, 50 connections whose holder is killed, and Wechaty (25 minutes)
 	@$(BIN)/python -m tests.acceptance.chaos --messages 1000
 	@$(BIN)/python -m tests.acceptance.tokens
 	@$(BIN)/python -m tests.acceptance.load
 	@$(BIN)/python -m tests.acceptance.connections
+	@$(BIN)/python -m tests.acceptance.wechaty
 
 bench: $(VENV)/.dev ## what the bridge costs, beside what one would do otherwise (ARGS="--only callbacks --json FILE")
 	@$(BIN)/python -m tests.bench $(ARGS)

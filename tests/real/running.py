@@ -35,17 +35,15 @@ MAX_RESTARTS = 20
 OWN = ("PYTHONDEVMODE", "PYTHONWARNINGS", "DB_POOL_SIZE")
 
 
-class RunningBridge:
-    """`with RunningBridge(folder, lab) as bridge:` gives the demo's company, connected to the lab's gateway."""
+class RunningProcesses:
+    """`with RunningProcesses(folder):` runs every process of the bridge until the block ends."""
 
-    def __init__(self, folder: Path, lab: OpenClawLab) -> None:
-        self.lab, self.log = lab, folder / "bridge.log"
-        self._simulator_port = free_port()
+    def __init__(self, folder: Path) -> None:
+        self.log = folder / "bridge.log"
         self._plan = _plan(folder)
         self._settings = override_settings(PUBLIC_URL=self._plan.web)
         self._thread = threading.Thread(target=self._run, name="supervisor")
         self._ready = threading.Event()
-        self.restarts, self.restarted_at = 0, timezone.now()
         self._out = self.log.open("w")
         self._supervisor = Supervisor(self._out)
         logs["bridge"] = self.log
@@ -61,14 +59,9 @@ class RunningBridge:
         return self
 
     def _found(self) -> None:
-        """The demo's company, with agents that the lab has."""
+        """Wait until the processes answer."""
         if not self._ready.wait(START_LIMIT):
             raise RuntimeError(f"the bridge did not start:\n{self.log.read_text()[-3000:]}")
-        world = demo.build(f"http://127.0.0.1:{self._simulator_port}", self.lab.base_url, self.lab.token)
-        self.simulator, self.app, self.bot = world.simulator, world.app, world.bot
-        Route.objects.filter(account=self.bot).update(agent_id="second")
-        direct = {"peer_kind": "direct", "gateway": Gateway.objects.get(), "agent_id": "second"}
-        Route.objects.create(account=self.bot, **direct)
 
     def __exit__(self, *_: object) -> None:
         self._supervisor.stopping = True
@@ -78,20 +71,45 @@ class RunningBridge:
 
     def _run(self) -> None:
         """A child ends with the thread that started it, so this one lives as long as they do."""
-        for child in [*make_children(self._plan), self._simulator()]:
+        for child in self._children():
             self._supervisor.add(child)
         if self._supervisor.run(self._listening):
             self._ready.set()
             self._supervisor.run()
         self._supervisor.stop()
 
-    def _simulator(self) -> Child:
+    def _children(self) -> list[Child]:
+        return make_children(self._plan)
+
+    def _listening(self) -> bool:
+        return all_ports_answer(self._plan)
+
+
+class RunningBridge(RunningProcesses):
+    """`with RunningBridge(folder, lab) as bridge:` gives the demo's company, connected to the lab's gateway."""
+
+    def __init__(self, folder: Path, lab: OpenClawLab) -> None:
+        super().__init__(folder)
+        self.lab = lab
+        self._simulator_port = free_port()
+        self.restarts, self.restarted_at = 0, timezone.now()
+
+    def _found(self) -> None:
+        """The demo's company, with agents that the lab has."""
+        super()._found()
+        world = demo.build(f"http://127.0.0.1:{self._simulator_port}", self.lab.base_url, self.lab.token)
+        self.simulator, self.app, self.bot = world.simulator, world.app, world.bot
+        Route.objects.filter(account=self.bot).update(agent_id="second")
+        direct = {"peer_kind": "direct", "gateway": Gateway.objects.get(), "agent_id": "second"}
+        Route.objects.create(account=self.bot, **direct)
+
+    def _children(self) -> list[Child]:
         command = make_python_command("-m", "channels_wechat.simulator", "--port", str(self._simulator_port))
-        return make_child("simulator", command, self._plan.env)
+        return [*super()._children(), make_child("simulator", command, self._plan.env)]
 
     def _listening(self) -> bool:
         with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self._simulator_port)) == 0 and all_ports_answer(self._plan)
+            return probe.connect_ex(("127.0.0.1", self._simulator_port)) == 0 and super()._listening()
 
     # --- speaking and looking ---------------------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from bridge.pipeline.outbound import outbox
 from channels_wechat.contract.messages import Content
 from openclaw.stub import RunningStub
 from tests.real.running import RunningProcesses
-from tests.real.wechaty_lab import ALICE, BOB, BOT, ROOM, TOKEN, PuppetService, installed_or_skipped
+from tests.real.wechaty_lab import ALICE, BOB, BOT, ROOM, SECOND_ROOM, TOKEN, PuppetService, installed_or_skipped
 from tests.support import factories
 
 if TYPE_CHECKING:
@@ -160,8 +160,11 @@ def test_a_file_of_ours_arrives_whole(service: PuppetService, phone: ChannelAcco
 
 
 def test_a_new_title_of_a_group_is_its_conversations(service: PuppetService, phone: ChannelAccount) -> None:
-    service.do("topic", topic="新的群名")
-    talk = Conversation.objects.filter(account=phone, peer_id=ROOM)
+    """In another group than the other tests write in, which run in any order."""
+    talk = Conversation.objects.filter(account=phone, peer_id=SECOND_ROOM)
+    service.say("谁在？", room=SECOND_ROOM, from_=BOB)
+    service.wait_for(lambda: talk.filter(title="Second room").exists())
+    service.do("topic", room=SECOND_ROOM, topic="新的群名")
     service.wait_for(lambda: talk.get().title == "新的群名")
 
 

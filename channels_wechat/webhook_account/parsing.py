@@ -76,14 +76,14 @@ def _common(event: Node) -> dict[str, Any]:
     return {
         "title": conversation.text("title") if conversation.text("kind") == "group" else "",
         "occurred_at": _seconds(event, "sent_at"),
-        "raw": {name: _kept(value) for name, value in event.values.items()},
+        "raw": {name: _without_contents(value) for name, value in event.values.items()},
     }
 
 
-def _kept(value: Any) -> Any:
+def _without_contents(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: _kept(item) for name, item in value.items() if name not in NOT_KEPT}
-    return [_kept(item) for item in value] if isinstance(value, list) else value
+        return {name: _without_contents(item) for name, item in value.items() if name not in NOT_KEPT}
+    return [_without_contents(item) for item in value] if isinstance(value, list) else value
 
 
 def _seconds(event: Node, name: str) -> int:
@@ -244,7 +244,7 @@ def _unsupported(event: Node, kind: str, webhook_id: str) -> Inbound:
         peer = _peer(event.required_child("conversation"))
     except CallbackRefused:
         peer = Peer("direct", SYSTEM)
-    raw = {name: _kept(value) for name, value in event.values.items()}
+    raw = {name: _without_contents(value) for name, value in event.values.items()}
     return Inbound(f"{kind}:{webhook_id}", "unsupported", peer, "", raw=raw)
 
 

@@ -15,7 +15,7 @@ from accounts.health import Health
 from accounts.models import ChannelAccount, Connection, ConnectionGap
 from bridge.media import storage
 from bridge.models import Delivery, Message, Reason, State
-from bridge.pipeline.inbound import router, spool_drain
+from bridge.pipeline.inbound import spool_drain
 from bridge.pipeline.outbound import outbox
 from bridge.pipeline.replies import switched
 from bridge.pipeline.replies.streams import partial_key
@@ -24,6 +24,7 @@ from channels_wechat.contract.messages import Content, Limit
 from channels_wechat.simulator import RunningSimulator
 from channels_wechat.wecom.aibot import serving, streams
 from channels_wechat.wecom.aibot.connection import AIBotByConnection
+from tests.support.answering import delivered, heard, settled
 from tests.support.away import database_away
 from tests.support.connecting import RunningConnector
 from tests.support.factories import (
@@ -76,24 +77,6 @@ def connector(bot: ChannelAccount, client: SimulatorClient) -> Iterator[RunningC
         client.wait_connected(BOT)
         eventually(lambda: Connection.objects.get(account=bot).state == "connected")
         yield running
-
-
-def heard(count: int = 1) -> Message:
-    """The newest message, when so many are stored, routed."""
-    eventually(lambda: Message.objects.filter(direction="in").count() == count)
-    router.route_waiting()
-    return Message.objects.filter(direction="in").latest("pk")
-
-
-def settled(delivery: Delivery) -> Delivery:
-    eventually(lambda: row(delivery).state not in (State.PENDING, State.SENDING), seconds=40)
-    return row(delivery)
-
-
-def delivered(message: Message) -> list[Delivery]:
-    found = [settled(delivery) for delivery in message.deliveries.order_by("part")]
-    assert [delivery.state for delivery in found] == [State.DELIVERED] * len(found), [d.code for d in found]
-    return found
 
 
 def shown(client: SimulatorClient, said: dict[str, Any]) -> list[tuple[str, str, str]]:

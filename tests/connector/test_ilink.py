@@ -18,7 +18,7 @@ from accounts.models import ChannelAccount, Connection, ConnectionGap
 from bridge.connector import states
 from bridge.media import storage
 from bridge.models import Delivery, Message, Reason, State
-from bridge.pipeline.inbound import router, spool_drain
+from bridge.pipeline.inbound import spool_drain
 from bridge.pipeline.outbound import outbox
 from bridge.pipeline.outbound.gates import SendContext
 from bridge.runtime.spool import journal
@@ -29,6 +29,7 @@ from channels_wechat.ilink.channel import Ilink
 from channels_wechat.simulator import RunningSimulator
 from channels_wechat.wire.http import Http
 from tests.support import factories
+from tests.support.answering import heard, settled
 from tests.support.away import database_away
 from tests.support.connecting import RunningConnector
 from tests.support.factories import account, answer, eventually, gateway, outcomes, route, row
@@ -81,18 +82,6 @@ def fresh(ann: ChannelAccount) -> ChannelAccount:
 
 def texts() -> list[str]:
     return list(Message.objects.filter(direction="in").order_by("pk").values_list("text", flat=True))
-
-
-def heard(count: int = 1) -> Message:
-    """The newest message, when so many are stored, routed."""
-    eventually(lambda: Message.objects.filter(direction="in").count() == count)
-    router.route_waiting()
-    return Message.objects.filter(direction="in").latest("pk")
-
-
-def settled(delivery: Delivery) -> Delivery:
-    eventually(lambda: row(delivery).state not in (State.PENDING, State.SENDING), seconds=40)
-    return row(delivery)
 
 
 def speak(ann: ChannelAccount, text: str = "news", **more: Any) -> Delivery:

@@ -25,6 +25,7 @@ from bridge.pipeline.outbound import outbox
 from channels_wechat.contract.errors import ChannelError
 from channels_wechat.contract.messages import Content
 from channels_wechat.wechaty import channel, link, serving
+from tests.support.answering import delivered, heard, settled
 from tests.support.connecting import RunningConnector
 from tests.support.factories import account, answer, eventually, gateway, route, row
 from tests.support.fake_puppet import ALICE, BOT, RECALLED, ROOM, TOKEN, TRACE, FakePuppet, fake_puppet
@@ -59,24 +60,6 @@ def connector(phone: ChannelAccount) -> Iterator[RunningConnector]:
     with RunningConnector() as running:
         eventually(lambda: state_of(phone) == "connected")
         yield running
-
-
-def heard(count: int = 1) -> Message:
-    """The newest message, when so many are stored, routed."""
-    eventually(lambda: Message.objects.filter(direction="in").count() == count)
-    router.route_waiting()
-    return Message.objects.filter(direction="in").latest("pk")
-
-
-def settled(delivery: Delivery) -> Delivery:
-    eventually(lambda: row(delivery).state not in (State.PENDING, State.SENDING), seconds=40)
-    return row(delivery)
-
-
-def delivered(message: Message) -> list[Delivery]:
-    found = [settled(delivery) for delivery in message.deliveries.order_by("part")]
-    assert [delivery.state for delivery in found] == [State.DELIVERED] * len(found), [d.code for d in found]
-    return found
 
 
 @pytest.mark.usefixtures("connector")

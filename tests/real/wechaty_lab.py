@@ -6,19 +6,18 @@ Its packages come from npm into `WECHATY_LAB_DIR` (default `.data/wechaty-lab`, 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
-import shutil
 import subprocess
 import time
 from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGTERM, Signals
 from typing import TYPE_CHECKING, Any, Final, Self, cast
 
-import pytest
 import requests
+
+from tests.real import npm
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,32 +33,18 @@ ROOM, SECOND_ROOM = "19876543210@chatroom", "29876543210@chatroom"
 
 
 def install() -> Path:
-    """Install once for each lock file, and return the directory with the service and `node_modules`."""
-    default = Path(__file__).parents[2] / ".data" / "wechaty-lab"
-    target = Path(os.environ.get("WECHATY_LAB_DIR", default))
-    wanted = hashlib.sha256((SOURCE / "package-lock.json").read_bytes()).hexdigest()
-    mark = target / "installed"
-    target.mkdir(parents=True, exist_ok=True)
-    for name in ("package.json", "package-lock.json", "puppet_server.mjs"):
-        shutil.copyfile(SOURCE / name, target / name)
-    if mark.exists() and mark.read_text() == wanted:
-        return target
+    """Return the directory with the service and `node_modules`."""
     # Without its peers' peers, a third of the packages; none of them has to run anything to be installed.
-    command = ["npm", "ci", "--legacy-peer-deps", "--ignore-scripts", "--no-audit", "--no-fund"]
-    subprocess.run(command, cwd=target, check=True, timeout=600, capture_output=True, text=True)
-    mark.write_text(wanted)
-    return target
+    return npm.install(
+        SOURCE,
+        Path(os.environ.get("WECHATY_LAB_DIR", npm.DATA / "wechaty-lab")),
+        "--legacy-peer-deps",
+        "--ignore-scripts",
+    )
 
 
 def installed_or_skipped() -> Path:
-    """Without npm or its registry the proof cannot run: it says why, and fails in CI."""
-    try:
-        return install()
-    except (OSError, subprocess.SubprocessError) as error:
-        why = f"the puppet service cannot be installed: {error} {getattr(error, 'stderr', '') or ''}"
-        if os.environ.get("CI"):
-            pytest.fail(why)
-        pytest.skip(why)
+    return npm.install_or_skip("the puppet service", install)
 
 
 def read_certificate_authority(directory: Path) -> bytes:

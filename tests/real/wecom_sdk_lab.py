@@ -6,18 +6,16 @@ Node and the packages come from npm into `WECOM_SDK_LAB_DIR` (default `.data/wec
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import os
-import shutil
 import subprocess
 import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
-import pytest
+from tests.real import npm
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,31 +26,12 @@ LIMIT: Final = 60.0  # seconds for an answer or an event
 
 
 def install() -> Path:
-    """Install once for each lock file, and return the directory with the driver and `node_modules`."""
-    default = Path(__file__).parents[2] / ".data" / "wecom-sdk"
-    target = Path(os.environ.get("WECOM_SDK_LAB_DIR", default))
-    wanted = hashlib.sha256((SOURCE / "package-lock.json").read_bytes()).hexdigest()
-    mark = target / "installed"
-    target.mkdir(parents=True, exist_ok=True)
-    for name in ("package.json", "package-lock.json", "driver.js"):
-        shutil.copyfile(SOURCE / name, target / name)
-    if mark.exists() and mark.read_text() == wanted:
-        return target
-    command = ["npm", "ci", "--no-audit", "--no-fund"]
-    subprocess.run(command, cwd=target, check=True, timeout=600, capture_output=True, text=True)
-    mark.write_text(wanted)
-    return target
+    """Return the directory with the driver and `node_modules`."""
+    return npm.install(SOURCE, Path(os.environ.get("WECOM_SDK_LAB_DIR", npm.DATA / "wecom-sdk")))
 
 
 def installed_or_skipped() -> Path:
-    """Without npm or its registry the proof cannot run: it says why, and fails in CI."""
-    try:
-        return install()
-    except (OSError, subprocess.SubprocessError) as error:
-        why = f"the official SDK cannot be installed: {error} {getattr(error, 'stderr', '') or ''}"
-        if os.environ.get("CI"):
-            pytest.fail(why)
-        pytest.skip(why)
+    return npm.install_or_skip("the official SDK", install)
 
 
 class SdkError(Exception):

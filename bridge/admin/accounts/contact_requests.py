@@ -35,7 +35,7 @@ SHOWN = 20
 
 @admin.register(ContactRequest)
 class ContactRequestAdmin(ReadOnlyAdmin[ContactRequest]):
-    list_display = ("what", "account", "who", "shown_text", "standing", "received", "decision")
+    list_display = ("what", "account", "who", "readable_text", "standing", "received", "decision")
     list_display_links = ("what",)
     list_select_related = ("account", "decided_by")
     list_filter = ("state", "kind", "account")
@@ -43,7 +43,7 @@ class ContactRequestAdmin(ReadOnlyAdmin[ContactRequest]):
     search_help_text = _("Id of the person, or name of the group")
     sortable_by = ()
     empty_hint = _("Invitations to groups and friend requests of personal accounts wait here until staff decide.")
-    masked_columns = {"shown_text": "hidden_text"}
+    masked_columns = {"readable_text": "hidden_text"}
     buttons = {"accept": DECIDE, "dismiss": DECIDE}
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -69,7 +69,7 @@ class ContactRequestAdmin(ReadOnlyAdmin[ContactRequest]):
         return asked.sender or "–"
 
     @admin.display(description=_("text"))
-    def shown_text(self, asked: ContactRequest) -> str:
+    def readable_text(self, asked: ContactRequest) -> str:
         return asked.text or "–"
 
     @admin.display(description=_("text"))

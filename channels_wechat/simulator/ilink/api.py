@@ -39,9 +39,9 @@ class IlinkApi:
             "msg/notifystop": self.notify,
         }
         return [
-            *(web.post(f"/ilink/bot/{path}", self.door.authorised(handle)) for path, handle in posts.items()),
-            web.post("/c2c/upload", self.door.opened(self.store)),
-            web.get("/c2c/download", self.door.opened(self.fetch)),
+            *(web.post(f"/ilink/bot/{path}", self.door.serve_authorised(handle)) for path, handle in posts.items()),
+            web.post("/c2c/upload", self.door.serve_public(self.store)),
+            web.get("/c2c/download", self.door.serve_public(self.fetch)),
         ]
 
     # -- receiving --------------------------------------------------------------------------------------------------------

@@ -44,7 +44,7 @@ class Door:
     def world(self) -> World:
         return self.ilink.world
 
-    def opened(self, handle: Respond) -> Respond:
+    def serve_public(self, handle: Respond) -> Respond:
         """For a call without a token: record it, and meet a fault for its path (`ilink/get_bot_qrcode`, `c2c/upload`)."""
 
         async def respond(request: web.Request) -> web.StreamResponse:
@@ -53,7 +53,7 @@ class Door:
 
         return respond
 
-    def authorised(self, handle: Handle) -> Respond:
+    def serve_authorised(self, handle: Handle) -> Respond:
         async def respond(request: web.Request) -> web.StreamResponse:
             noted = self.world.record.call(_path_of(request), dict(request.query))
             raw = await request.read()

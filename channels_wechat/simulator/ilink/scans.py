@@ -60,8 +60,8 @@ class IlinkScans:
 
     def routes(self) -> list[web.RouteDef]:
         return [
-            web.post("/ilink/bot/get_bot_qrcode", self.door.opened(self.make)),
-            web.get("/ilink/bot/get_qrcode_status", self.door.opened(self.status)),
+            web.post("/ilink/bot/get_bot_qrcode", self.door.serve_public(self.make)),
+            web.get("/ilink/bot/get_qrcode_status", self.door.serve_public(self.status)),
             web.get("/ilink/phone", self.page),
             web.post("/ilink/phone", self.press),
         ]

@@ -169,12 +169,12 @@ class Calls:
 
     def _own_message(self, kind: str, conversation: str, text: str) -> Message:
         self._check_able()
-        room, listener = self._place(conversation)
+        room, listener = self._find_receiver(conversation)
         number = wire.MESSAGE_TYPES[kind]
         return Message(new_id("own-"), kind, number, self.account.id, self.world.now(), text, room, listener)
 
-    def _place(self, conversation: str) -> tuple[str, str]:
-        """A room, or else a person."""
+    def _find_receiver(self, conversation: str) -> tuple[str, str]:
+        """Return the room, or else the person. Raises PuppetError."""
         room = self.wechaty.rooms.get(conversation)
         if room is not None and self.account.id in room.members:
             return room.id, ""

@@ -56,6 +56,7 @@ class AccountConnection(HeldConnection):
         self.device_id, self.cursor, self.own_id = row.device_id.hex, row.cursor, row.own_id
         self.last_frame_at = 0.0
         self._is_open_stored = True
+        self._storing_open = asyncio.Lock()
         self._is_first = True
         # What could not be stored yet, because the database is away: a name, and what stores it in a row.
         self._unstored: dict[str, Callable[[Connection], object]] = {}
@@ -150,12 +151,14 @@ class AccountConnection(HeldConnection):
 
     async def _store_open(self) -> None:
         """Store that the platform accepted us. While the database is away the connection serves on, and this is tried again."""
-        if self._is_open_stored:
-            return
-        with contextlib.suppress(*DB_UNAVAILABLE):
-            await in_db_thread(states.store_opened, self.row, keeps_history=self.channel.keeps_history)
-            self._is_open_stored = True
-            self.wake_senders()
+        # A renewal of the lease may come while it is stored: it would find it not stored yet, and store a second gap.
+        async with self._storing_open:
+            if self._is_open_stored:
+                return
+            with contextlib.suppress(*DB_UNAVAILABLE):
+                await in_db_thread(states.store_opened, self.row, keeps_history=self.channel.keeps_history)
+                self._is_open_stored = True
+                self.wake_senders()
 
     async def _record_end(self, error: Ending | None) -> bool:
         self._is_open_stored = True

@@ -340,6 +340,20 @@ def test_a_clean_close_reconnects_and_the_gap_is_kept(
     assert gap.until >= before
 
 
+def test_a_connection_that_opens_while_its_lease_is_renewed_leaves_one_gap(
+    chat: ChannelAccount, platform: FakePlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.connector.process.LEASE_SECONDS", 0.001)
+    monkeypatch.setattr("bridge.connector.held.STABLE_SECONDS", -1)
+    with RunningConnector():
+        eventually(connected(chat))
+        for count in range(1, 11):
+            platform.cut()
+            eventually(lambda count=count: len(platform.subscribed) == count + 1)  # type: ignore[misc]
+            eventually(lambda count=count: ConnectionGap.objects.count() >= count)  # type: ignore[misc]
+    assert ConnectionGap.objects.count() == 10
+
+
 # --- the text so far ------------------------------------------------------------------------------------------------------------------
 
 

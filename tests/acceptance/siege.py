@@ -30,9 +30,10 @@ from typing import TYPE_CHECKING
 from bridge.runtime.launcher.commands import PROCESSES, make_command, make_python_command
 from tests.acceptance.attacks import ATTACKS
 from tests.bench import sealed
-from tests.bench.ground import free_port, ground
+from tests.bench.ground import ground
 from tests.bench.load import percentile
 from tests.bench.pipe import TOKEN, ends
+from tests.support.ports import free_port
 from tests.support.proxy import HOST, PROXIES, proxy
 
 if TYPE_CHECKING:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import socket
 import sys
 import tempfile
 import threading
@@ -29,6 +28,7 @@ from bridge.runtime.launcher.launch import (
     start_servers,
 )
 from bridge.runtime.launcher.supervisor import Child, Supervisor, make_child
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     import signal
@@ -190,21 +190,10 @@ def demo_plan(folder: Path, settings: dict[str, str]) -> Plan:
     """Of the environment of this process nothing counts that the bridge would read."""
     for name in re.findall(r"^#? ?([A-Z_]+)=", (BASE_DIR / ".env.example").read_text(), re.MULTILINE):
         os.environ.pop(name, None)
-    os.environ.update(settings, DATA_DIR=str(folder), PORT=str(_free_ports()), LOG_LEVEL="WARNING")
+    os.environ.update(settings, DATA_DIR=str(folder), PORT=str(free_port(following=4)), LOG_LEVEL="WARNING")
     plan = make_plan("demo")
     plan.env["ALLOWED_PRIVATE_HOSTS"] = "127.0.0.1:*"  # a test's own receivers have ports of their own
     return plan
-
-
-def _free_ports() -> int:
-    """The first of five free ports in a row."""
-    while True:
-        with contextlib.ExitStack() as stack:
-            first = stack.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
-            with contextlib.suppress(OSError, OverflowError):
-                for port in (first + 1, first + 2, first + 3, first + 4):
-                    stack.enter_context(socket.create_server(("127.0.0.1", port)))
-                return int(first)
 
 
 def _children(plan: Plan, pace: float) -> Iterator[Child]:

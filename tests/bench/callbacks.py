@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bridge.runtime.launcher.commands import WEB_WORKERS, make_command, make_python_command
 from tests.bench import world
-from tests.bench.ground import free_port
 from tests.bench.table import Figure, interleaved, ratio
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

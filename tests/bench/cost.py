@@ -16,9 +16,9 @@ from bridge.runtime.launcher.commands import make_python_command
 from tests.bench import world
 from tests.bench.callbacks import gunicorn, load
 from tests.bench.drain import CELERY
-from tests.bench.ground import free_port
 from tests.bench.pipe import TOKEN, Pipe, bridge, ends
 from tests.bench.table import Figure, interleaved, ratio
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

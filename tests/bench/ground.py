@@ -143,11 +143,6 @@ def ground(scale: float = 1.0) -> Iterator[Ground]:
             yield Ground(plan, scale)
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
-
-
 def _answers(port: int) -> bool:
     try:
         socket.create_connection(("127.0.0.1", port), timeout=0.5).close()

@@ -13,12 +13,12 @@ import requests
 from bridge.runtime.launcher import liveness
 from bridge.runtime.launcher.commands import make_command, make_python_command
 from tests.acceptance.stage import wait_until
-from tests.bench.ground import Process, free_port
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.bench.ground import Ground
+    from tests.bench.ground import Ground, Process
 
 TOKEN = "bench-token"
 PATIENCE = 60  # seconds until everything has arrived

@@ -33,6 +33,7 @@ from tests.structure import ROOT
 from tests.support import factories
 from tests.support.callbacks import call, web_server
 from tests.support.connecting import RunningConnector
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -221,11 +222,6 @@ class PassOn(BaseHTTPRequestHandler):
 
     def log_message(self, *words: Any) -> None:
         """Quiet."""
-
-
-def free_port() -> int:
-    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as probe:
-        return int(probe.server_address[1])
 
 
 def line(key: str, text: str = "", **more: Any) -> dict[str, Any]:

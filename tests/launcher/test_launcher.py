@@ -30,6 +30,7 @@ from bridge.runtime.launcher.launch import (
 from bridge.runtime.launcher.supervisor import Supervisor
 from tests.launcher.supervising import ROOT, said
 from tests.launcher.test_embedded import eventually
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,12 +38,11 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def free(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> int:
-    """A port that is free, as are the three after it; PORT and DATA_DIR are set, and no servers are named."""
+    """A port that is free, as are the four after it; PORT and DATA_DIR are set, and no servers are named."""
     for name in ("DATABASE_URL", "REDIS_URL", "MEDIA_ROOT", "STATIC_ROOT", "HOST", "LOG_LEVEL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = int(probe.getsockname()[1])
+    port = free_port(following=4)
     monkeypatch.setenv("PORT", str(port))
     return port
 

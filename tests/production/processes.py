@@ -13,6 +13,7 @@ from django.db import connection
 
 from bridge.runtime.launcher import commands
 from tests.support.factories import eventually
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,11 +22,6 @@ if TYPE_CHECKING:
 START_SECONDS = 60.0
 # What suits the tests and not the processes: they run as they do outside, warnings ignored and connections pooled.
 OWN = ("PYTHONDEVMODE", "PYTHONWARNINGS", "DB_POOL_SIZE", "EMAIL_URL")
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def environment(folder: Path, **settings: str) -> dict[str, str]:

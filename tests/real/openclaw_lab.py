@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import signal
-import socket
 import sqlite3
 import subprocess
 import time
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from tests.real.mock_model import MockModel
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,12 +59,6 @@ def install(version: str = NEWEST) -> Path:
 
 def _path(installed: Path) -> str:
     return f"{installed / 'node_modules' / 'node' / 'bin'}:{os.environ['PATH']}"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _config(state: Path, port: int, token: str, model_port: int, version: str) -> dict[str, Any]:

@@ -21,7 +21,8 @@ from bridge.runtime.launcher.commands import make_python_command
 from bridge.runtime.launcher.launch import Plan, all_ports_answer, make_children
 from bridge.runtime.launcher.supervisor import Child, Supervisor, make_child
 from openclaw.models import Gateway
-from tests.real.openclaw_lab import OpenClawLab, free_port, logs
+from tests.real.openclaw_lab import OpenClawLab, logs
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

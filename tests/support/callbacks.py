@@ -28,6 +28,7 @@ from wechatpy.crypto import PrpCrypto, WeChatCrypto
 
 from bridge.runtime.conf.capacity import HEAD_SECONDS
 from tests.support.factories import BOT, CORP, KEY, TOKEN
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -195,8 +196,7 @@ def web_server(*, pages: bool = True) -> Iterator[str]:
     from bridge.asgi import Application
 
     application = Application(pages=pages)
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     started: Future[tuple[asyncio.AbstractEventLoop, Server]] = Future()
 
     async def serve() -> None:

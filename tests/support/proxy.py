@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.ports import free_port
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -88,8 +90,7 @@ def _shorten(text: str, pattern: str, divisor: float) -> str:
 def proxy(name: str, web: int, callbacks: int, folder: Path) -> Iterator[int]:
     """The example before these two ports. Gives the port where it listens."""
     file, adapt = PROXIES[name]
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = int(probe.getsockname()[1])
+    port = free_port()
     text = (
         (EXAMPLES / file)
         .read_text()

@@ -190,7 +190,8 @@ ORDER BY taken.id""",  # noqa: S608  constants
 )
 # Store a delivery for each routed message, note that the message is routed, and store the senders' counted turns; returns the deliveries.
 # `seq` is counted over the sorted rows, so that the lanes are in the order of arrival. `behind` is when the last turn of a lane counts as
-# asked, by the index delivery_lane: the next one counts as asked %(turn)s seconds after it. Contacts are locked in the order of their ids.
+# asked, by the index delivery_lane: the next one counts as asked %(turn)s seconds after it. `place` puts those that are routed together in
+# the order of arrival, a microsecond apart. Contacts are locked in the order of their ids.
 STORE_ROUTED = Statement(
     StoredDelivery,
     """
@@ -221,8 +222,9 @@ SELECT 'agent', 'connector', message, account, gateway, route, lane, nextval('br
   state, reason, '', '{}', 0, 0, 0, %(now)s, LEAST(
     %(now)s::timestamptz + make_interval(secs => %(ahead)s),
     GREATEST(%(now)s, (SELECT last FROM behind WHERE behind.lane = sorted.lane) + make_interval(secs => %(turn)s))
-      + make_interval(secs => %(turn)s * (number - 1))),
+      + make_interval(secs => %(turn)s * (number - 1))) + make_interval(secs => place / 1e6),
   '', '', %(now)s, %(now)s, CASE WHEN state = 'skipped' THEN %(now)s::timestamptz END
-FROM (SELECT *, row_number() OVER (PARTITION BY lane, state ORDER BY message) AS number FROM given ORDER BY message) AS sorted
+FROM (SELECT *, row_number() OVER (PARTITION BY lane, state ORDER BY message) AS number,
+  row_number() OVER (ORDER BY message) - 1 AS place FROM given ORDER BY message) AS sorted
 RETURNING id""",
 )

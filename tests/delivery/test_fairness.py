@@ -195,6 +195,15 @@ def test_conversations_take_turns() -> None:
     assert order == ["talker", "a", "b", "c", "talker", "talker", "talker", "talker"]
 
 
+def test_turns_routed_together_rank_in_the_order_of_arrival() -> None:
+    """Not by where their rows lie: equal ranks would leave it to the index."""
+    account, home = app(), gateway()
+    route(account, home)
+    ranks = [max(turn.turn_at, turn.due_at) for turn in asked(account, *strangers(50)) if turn.turn_at]
+    assert len(set(ranks)) == 50
+    assert ranks == sorted(ranks)
+
+
 def test_nobody_waits_for_ever_behind_newcomers() -> None:
     account, home = app(), gateway(max_in_flight=1)
     route(account, home)

@@ -304,7 +304,10 @@ UNFOLD = {
     "SHOW_BACK_BUTTON": True,
     "BORDER_RADIUS": "8px",
     "STYLES": [lambda _request: static("bridge/admin.css")],
-    "SCRIPTS": [lambda _request: static("bridge/admin.js")],
+    "SCRIPTS": [
+        lambda _request: static("bridge/admin.js"),
+        lambda _request: static("bridge/live.js"),
+    ],
     "DASHBOARD_CALLBACK": "bridge.admin.dashboard.add_figures",
     "SIDEBAR": {"navigation": "bridge.admin.menu.build_navigation"},
     "COLORS": {

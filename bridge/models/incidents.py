@@ -28,7 +28,7 @@ class Incident(models.Model):
         ordering = ["-opened_at"]
         constraints = [models.UniqueConstraint(fields=["cause"], condition=Q(closed_at=None), name="incident_one_open")]
         indexes = [
-            # alerts.tell: what nobody was told yet.
+            # alerts.send_alerts: what nobody was alerted of yet.
             models.Index(
                 fields=["id"],
                 condition=Q(notified_at=None) | Q(closed_at__isnull=False, resolved_notified_at=None),

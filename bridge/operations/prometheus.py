@@ -119,7 +119,7 @@ def _spool_metrics() -> Iterator[Metric]:
 
 
 def sweep_age(swept: Any) -> float | None:
-    """Return the seconds since `alerts.record_sweep` wrote this; None where there is no value."""
+    """Return the seconds since `incidents.record_sweep` wrote this; None where there is no value."""
     return None if swept is None else max(0.0, time.time() - float(swept))
 
 

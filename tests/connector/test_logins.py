@@ -13,7 +13,7 @@ from accounts.health import Health
 from accounts.models import ChannelAccount, Connection
 from bridge.connector import leases, states
 from bridge.models import Incident, State
-from bridge.operations import alerts, probe
+from bridge.operations import incidents, probe
 from channels_wechat import KINDS
 from channels_wechat.contract.connection import ConnectionState
 from tests.support.connecting import RunningConnector
@@ -109,7 +109,7 @@ def test_a_new_account_alerts_nobody_and_a_lost_login_does(
 
     def look() -> list[str]:
         ChannelAccount.objects.update(state_since=long_ago)
-        alerts.update_incidents()
+        incidents.update_incidents()
         return [mail.subject for mail in mailoutbox]
 
     states.store_account_state(connection, Health.FAILING, "connect")  # the platform could not be reached at first

@@ -11,7 +11,7 @@ from django.utils import timezone
 from accounts.health import Health
 from accounts.models import ChannelAccount
 from bridge.models import Delivery, Incident, Reason
-from bridge.operations import alerts
+from bridge.operations import alerts, incidents
 from tests.support import factories
 from tests.support.factories import app, bot, claimed, endpoint, gateway, route, shift, to_send, turn
 
@@ -35,14 +35,14 @@ def test_told_once_and_again_when_it_is_over(mailoutbox: list[EmailMessage]) -> 
     account = app()
     account.set_state(Health.STOPPED, "40001", {"detail": "wrong secret=canary"})
     for _time in range(3):
-        alerts.update_incidents()
+        incidents.update_incidents()
     assert [mail.subject for mail in mailoutbox] == ["[bridge] Account Acme app is down"]
     assert mailoutbox[0].to == ["boss@example.com"]
     assert "wrong secret" in mailoutbox[0].body
     assert "https://bridge.example/admin/" in mailoutbox[0].body
     account.revive()
     for _time in range(2):
-        alerts.update_incidents()
+        incidents.update_incidents()
     assert [mail.subject for mail in mailoutbox[1:]] == ["[bridge] Resolved: Account Acme app is down"]
     assert ("Since " in mailoutbox[0].body, "Resolved since " in mailoutbox[1].body) == (True, True)
     assert "wrong secret" not in mailoutbox[1].body
@@ -55,19 +55,19 @@ def test_a_hiccup_is_no_incident() -> None:
     account, home = app(), gateway()
     account.set_state(Health.FAILING, "", {"text": "busy"})
     home.set_state(Health.FAILING, "unreachable", {"detail": "nobody there"})
-    alerts.update_incidents()
+    incidents.update_incidents()
     assert causes() == set()
     for seconds, found in ((110, set()), (125, {f"account:{account.pk}", f"gateway:{home.pk}"})):
         for row in (account, home):
             type(row).objects.update(state_since=timezone.now() - timedelta(seconds=seconds))
-        alerts.update_incidents()
+        incidents.update_incidents()
         assert causes() == found
 
 
 def test_what_is_switched_off_is_nobodys_trouble() -> None:
     app(columns={"state": Health.STOPPED, "enabled": False})
     gateway(state=Health.STOPPED, enabled=False)
-    alerts.update_incidents()
+    incidents.update_incidents()
     assert causes() == set()
 
 
@@ -76,18 +76,18 @@ def test_dead_letters_are_one_incident_for_each_account(mailoutbox: list[EmailMe
     failed = [to_send(first, str(number)) for number in range(3)]
     for delivery in failed:
         shift(delivery, state="dead", reason=Reason.PERMANENT, finished_at=0)
-    alerts.update_incidents()
+    incidents.update_incidents()
     assert causes() == {f"dead:{first.pk}"}
     assert "Failed deliveries: 3." in mailoutbox[0].body
     unclear = to_send(second_app := app(agent_id=7))
     shift(unclear, state="uncertain", reason=Reason.UNKNOWN, finished_at=0)
-    alerts.update_incidents()
+    incidents.update_incidents()
     assert causes() == {f"dead:{first.pk}", f"dead:{second_app.pk}"}
     shift(unclear, dismissed_at=0)
     assert "+00:00" not in mailoutbox[0].body
     for delivery in failed:
         shift(delivery, dismissed_at=0)
-    alerts.update_incidents()
+    incidents.update_incidents()
     assert causes() == set()
     assert second
 
@@ -97,11 +97,11 @@ def test_work_that_nobody_does() -> None:
     route(account)
     sent, asked = to_send(account), turn(account)
     shift(sent, due_at=-290)
-    alerts.update_incidents()
+    incidents.update_incidents()
     assert causes() == set()
     shift(sent, due_at=-301)
     shift(asked, due_at=-301)
-    alerts.update_incidents()
+    incidents.update_incidents()
     assert causes() == {"stuck"}
 
 
@@ -121,7 +121,7 @@ def test_work_that_waits_for_staff_is_told_as_that(side: str, columns: dict) -> 
     waiting = to_send(account) if side == "account" else turn(account)
     shift(waiting, due_at=-301)
     type(account if side == "account" else mine.gateway).objects.update(**columns)
-    alerts.update_incidents()
+    incidents.update_incidents()
     assert "stuck" not in causes()
 
 
@@ -135,7 +135,7 @@ def test_what_waits_behind_something_long_is_not_stuck() -> None:
     shift(limited, due_at=60)
     for delivery in (behind, second):
         shift(delivery, due_at=-400)
-    alerts.update_incidents()
+    incidents.update_incidents()
     assert causes() == set()
 
 
@@ -143,12 +143,12 @@ def test_a_mail_that_cannot_be_sent_is_sent_later(settings: object, mailoutbox: 
     settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"  # type: ignore[attr-defined]
     settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 9  # type: ignore[attr-defined]
     app(columns={"state": Health.STOPPED})
-    alerts.update_incidents()
+    incidents.update_incidents()
     incident = Incident.objects.get()
     assert incident.notified_at is None
     assert incident.error
     settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"  # type: ignore[attr-defined]
-    alerts.update_incidents()
+    incidents.update_incidents()
     incident.refresh_from_db()
     assert incident.notified_at
     assert (incident.error, len(mailoutbox)) == ("", 1)
@@ -157,22 +157,22 @@ def test_a_mail_that_cannot_be_sent_is_sent_later(settings: object, mailoutbox: 
 def test_over_before_anybody_was_told(mailoutbox: list[EmailMessage]) -> None:
     factories.incident("x", "It", closed_at=timezone.now())
     for _time in range(3):
-        alerts.update_incidents()
+        incidents.update_incidents()
     assert [mail.subject for mail in mailoutbox] == ["[bridge] It", "[bridge] Resolved: It"]
 
 
 def test_the_sweep_leaves_a_mark(valkey: redis.Redis) -> None:
-    alerts.record_sweep()
+    incidents.record_sweep()
     assert float(valkey.get("swept")) > 0
 
 
 def test_nobody_was_told_where_no_channel_is_set(settings: object) -> None:
     settings.ALERT_EMAIL, settings.ALERT_WEBHOOK_URL = [], ""  # type: ignore[attr-defined]
     account = app(columns={"state": Health.STOPPED})
-    alerts.update_incidents()
+    incidents.update_incidents()
     assert Incident.objects.get().notified_at is None
     account.revive()
-    alerts.update_incidents()
+    incidents.update_incidents()
     assert Incident.objects.get().resolved_notified_at is None
 
 
@@ -189,16 +189,16 @@ def test_a_channel_that_is_set_later_is_not_flooded_with_what_was_over_long_ago(
 def test_a_webhook_counts_as_told_when_it_took_the_alert(settings: object) -> None:
     settings.ALERT_EMAIL, settings.ALERT_WEBHOOK_URL = [], "http://127.0.0.1:9/robot-secret"  # type: ignore[attr-defined]
     app(columns={"state": Health.STOPPED})
-    alerts.update_incidents()
-    alerts.update_incidents()
+    incidents.update_incidents()
+    incidents.update_incidents()
     alert = Delivery.objects.get(target="webhook")
     assert Incident.objects.get().notified_at is None
     shift(alert, state="dead", reason=Reason.PERMANENT, finished_at=0, code_params={"text": "The robot refuses."})
-    alerts.update_incidents()
+    incidents.update_incidents()
     incident = Incident.objects.get()
     assert (incident.notified_at, incident.error) == (None, "The robot refuses.")
     shift(alert, state="delivered", reason="", finished_at=-100)
-    alerts.update_incidents()
+    incidents.update_incidents()
     incident.refresh_from_db()
     alert.refresh_from_db()
     assert incident.notified_at == alert.finished_at
@@ -211,14 +211,14 @@ def test_a_broken_mail_server_does_not_keep_the_alert_from_the_webhook(settings:
     settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 9  # type: ignore[attr-defined]
     settings.ALERT_WEBHOOK_URL = "http://127.0.0.1:9/"  # type: ignore[attr-defined]
     app(columns={"state": Health.STOPPED})
-    alerts.update_incidents()
+    incidents.update_incidents()
     assert Delivery.objects.filter(target="webhook").count() == 1
     assert Incident.objects.get().error
 
 
 def test_a_name_with_a_line_break_does_not_stop_the_alert(mailoutbox: list[EmailMessage]) -> None:
     ChannelAccount.objects.filter(pk=app(columns={"state": Health.STOPPED}).pk).update(name="A\nBcc: a@example.com")
-    alerts.update_incidents()
+    incidents.update_incidents()
     assert "\n" not in mailoutbox[0].subject
 
 
@@ -232,10 +232,10 @@ def test_a_turn_that_waits_for_its_gateway_is_not_stuck(columns: dict) -> None:
     asked = turn(account)
     shift(asked, due_at=-301)
     type(mine.gateway).objects.update(**columns)
-    alerts.update_incidents()
+    incidents.update_incidents()
     assert "stuck" not in causes()
     type(mine.gateway).objects.update(state="ok", enabled=True)
-    alerts.update_incidents()
+    incidents.update_incidents()
     assert "stuck" in causes()
 
 
@@ -245,7 +245,7 @@ def test_a_gateway_that_refuses_a_turn_again_and_again_is_told_while_the_turn_is
     for tries, enabled, found in ((3, True, set()), (4, True, {f"turns:{mine.gateway.pk}"}), (4, False, set())):
         shift(asked, tries=tries)
         type(mine.gateway).objects.update(enabled=enabled)
-        alerts.update_incidents()
+        incidents.update_incidents()
         assert causes() == found
     assert Incident.objects.get().detail == ("Questions that are tried again and again: 1. Their pages say why.")
 
@@ -255,13 +255,13 @@ def test_what_waits_for_a_stopped_account_is_not_stuck() -> None:
     shift(sent, due_at=-301)
     for columns in ({"state": "stopped"}, {"state": "ok", "enabled": False}):
         type(account).objects.update(**columns)
-        alerts.update_incidents()
+        incidents.update_incidents()
         assert "stuck" not in causes()
 
 
 def test_a_webhook_that_staff_switched_off_is_no_trouble() -> None:
     off, gone = endpoint(enabled=False), endpoint(enabled=False, disabled_code="http_410")
-    alerts.update_incidents()
+    incidents.update_incidents()
     assert causes() == {f"hook:{gone.pk}"}
     assert "The webhook is gone" in Incident.objects.get().detail
     assert off.pk != gone.pk
@@ -292,7 +292,7 @@ def test_an_alert_that_cannot_be_sent_is_logged_ever_more_rarely(
     settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 9  # type: ignore[attr-defined]
     app(columns={"state": Health.STOPPED})
     for _time in range(9):
-        alerts.update_incidents()
+        incidents.update_incidents()
     told = [record.getMessage() for record in caplog.records if record.name == "bridge.operations.alerts"]
     assert [line.startswith("an alert could not be sent: ") for line in told] == [True] * 4
 

@@ -18,7 +18,7 @@ from django.utils import timezone
 from accounts import counters, valkey
 from accounts.models import ChannelAccount, Connection
 from bridge.models import Attachment, Delivery
-from bridge.operations import alerts, health, prometheus, sql
+from bridge.operations import health, incidents, prometheus, sql
 from bridge.pipeline.delivery import settle
 from bridge.pipeline.delivery.types import Failure
 from bridge.runtime.db.prepared import Statement
@@ -85,7 +85,7 @@ def test_probes_are_only_read(path: str) -> None:
 
 
 def test_ready(valkey: redis.Redis) -> None:
-    alerts.record_sweep()
+    incidents.record_sweep()
     checks = {"database": "ok", "broker": "ok", "sweep": "ok", "spool": "ok"}
     assert ready() == (200, {"ready": True, "missing": [], "checks": checks, "spool": 0})
 
@@ -129,7 +129,7 @@ def lost_database(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.mark.parametrize("lost_database", ["hangs", "refuses"], indirect=True)
 def test_not_ready_without_the_database(lost_database: None, valkey: redis.Redis) -> None:
-    alerts.record_sweep()
+    incidents.record_sweep()
     began = time.monotonic()
     status, body = ready()
     assert time.monotonic() - began < PATIENCE
@@ -324,7 +324,7 @@ def test_tokens_are_told_by_their_account(valkey: redis.Redis) -> None:
 @pytest.mark.django_db(transaction=True)
 def test_who_asks_within_a_second_gets_the_same_answer(valkey: redis.Redis) -> None:
     """Each look opens a connection of its own to the database."""
-    alerts.record_sweep()
+    incidents.record_sweep()
 
     async def ask(probes: health.Probes) -> int:
         scope: Any = {"method": "GET", "path": "/readyz", "headers": []}

@@ -14,7 +14,7 @@ from accounts import channels
 from accounts.models import ChannelAccount
 from bridge.models import Attempt, Delivery, FallbackSender, Incident, Message
 from bridge.models import CustomerMessage as CustomerMessageRow
-from bridge.operations import alerts, dashboard, sending
+from bridge.operations import dashboard, incidents, sending
 from bridge.operations.waiting import explain_waits
 from bridge.people import customer_messages
 from bridge.pipeline.agent import typing_indicator
@@ -305,10 +305,10 @@ def test_what_waits_for_staff_is_no_incident_and_is_counted() -> None:
     account = app()
     to_send(account)
     Delivery.objects.update(due_at=timezone.now() - timedelta(hours=1))
-    alerts.update_incidents()
+    incidents.update_incidents()
     assert Incident.objects.filter(cause="stuck", closed_at=None).exists()
     sending.stop_sending(account)
-    alerts.update_incidents()
+    incidents.update_incidents()
     assert not Incident.objects.filter(cause="stuck", closed_at=None).exists()
     assert dashboard.read_dashboard().waits_for_account == {account.pk: 1}
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bridge.models import Carrier, Delivery, Incident, Outcome, State, Target
-from bridge.operations import alerts, replay
+from bridge.operations import incidents, replay
 from bridge.pipeline.delivery import claims, settle
 from bridge.pipeline.outbound import sender
 from bridge.webhooks import post
@@ -48,7 +48,7 @@ def test_an_incident_becomes_a_delivery_that_arrives(robot: Recorder) -> None:
         columns={"state": "stopped", "state_code": "40001", "state_params": {"detail": "the secret is wrong"}}
     )
 
-    alerts.update_incidents()
+    incidents.update_incidents()
     (delivery,) = carry_all()
 
     assert (delivery.state, delivery.message_id, delivery.tries) == (State.DELIVERED, None, 1)
@@ -62,12 +62,12 @@ def test_an_incident_becomes_a_delivery_that_arrives(robot: Recorder) -> None:
 
 def test_once_for_a_cause_and_again_when_it_is_over(robot: Recorder) -> None:
     account = app(columns={"state": "stopped", "state_code": "x"})
-    alerts.update_incidents()
-    alerts.update_incidents()
+    incidents.update_incidents()
+    incidents.update_incidents()
     carry_all()
     account.revive()
     for _time in range(3):  # that it was told is read from the delivery, then that it is over is sent
-        alerts.update_incidents()
+        incidents.update_incidents()
     carry_all()
 
     texts = [request.json["text"]["content"] for request in robot.requests]
@@ -141,7 +141,7 @@ def test_a_dead_alert_raises_no_alert_and_can_be_replayed(robot: Recorder) -> No
     dead = post.queue_alert("gone")
     carry_all()
 
-    alerts.update_incidents()
+    incidents.update_incidents()
     assert not Incident.objects.exists()
     assert not Delivery.objects.exclude(pk=dead.pk).exists(), "no webhook is told"
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.models import Carrier, Delivery, Incident, Outcome, Reason, State, Target, WebhookEndpoint
-from bridge.operations import alerts, replay
+from bridge.operations import incidents, replay
 from bridge.pipeline.delivery import claims, settle
 from bridge.pipeline.outbound import sender
 from bridge.runtime.wakeups.publish import Topic
@@ -112,7 +112,7 @@ def test_gone_switches_the_endpoint_off_and_says_so(receiver: Recorder) -> None:
         False,
         "The webhook is gone, as it says itself, and was disabled. (http_410)",
     )
-    alerts.update_incidents()
+    incidents.update_incidents()
     assert {item.cause for item in Incident.objects.all()} == {f"hook:{one.pk}", f"dead:hook:{one.pk}"}
 
 

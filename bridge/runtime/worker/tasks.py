@@ -11,7 +11,7 @@ from celery import shared_task
 from accounts import tokens
 from accounts.channels import stored_tokens
 from bridge.media import storage
-from bridge.operations import alerts, erasure, probe, retention
+from bridge.operations import erasure, incidents, probe, retention
 from bridge.people import directory, names
 from bridge.pipeline.delivery import claims
 from bridge.pipeline.inbound import pulling, router, spool_drain
@@ -62,7 +62,7 @@ def sweep() -> None:
     topics += [Topic.FETCH] if storage.has_waiting_files() else []
     topics += [Topic.PULL] if pulling.has_due() else []
     notify(*topics)
-    alerts.record_sweep()
+    incidents.record_sweep()
     spool_drain.drain()  # of web processes that are gone, or of a folder that was brought back
 
 
@@ -86,7 +86,7 @@ def schedule_pulls() -> None:
 
 @by_the_clock
 def check_health() -> None:
-    alerts.update_incidents()
+    incidents.update_incidents()
 
 
 @by_the_clock

@@ -8,8 +8,12 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from channels_wechat.contract.places import is_chinese
+
 if TYPE_CHECKING:
     from django.utils.functional import _StrOrPromise
+
+    from channels_wechat.contract.places import Place
 
 
 class Action(enum.StrEnum):
@@ -35,6 +39,7 @@ class Explanation(NamedTuple):
     """A row of a table of codes. action: where nothing was done; cure: empty where staff need not, or cannot, do anything.
 
     Both sentences may name parameters as `%(name)s`. shows_code: whether the code says something to staff that the sentence does not.
+    place: where the cure is done; it is read out behind the cure.
     """
 
     action: Action
@@ -42,6 +47,7 @@ class Explanation(NamedTuple):
     cure: _StrOrPromise = ""
     effect: Effect = Effect.NOTHING
     shows_code: bool = True
+    place: Place | None = None
 
     def action_for(self, harmless: bool) -> Action:
         """What to do. harmless: repeating the call changes nothing, as with a read, an upload or a token's fetch."""
@@ -50,8 +56,9 @@ class Explanation(NamedTuple):
         return Action.RETRY if harmless else Action.UNKNOWN
 
     def text(self, params: Params = MappingProxyType({})) -> str:
-        """Cause and cure in the language that is active now."""
-        return fill(f"{self.cause} {self.cure}".strip(), params)
+        """Cause, cure and place in the language that is active now."""
+        place = self.place.sentence if self.place else ""
+        return join_sentences(fill(self.cause, params), fill(self.cure, params), place)
 
 
 # What rows keep beside a code: JSON values. detail: what the other side said, without secrets. A value that is a `Cause.as_json`, or a
@@ -95,6 +102,11 @@ def fill(sentence: _StrOrPromise, params: Params) -> str:
     return text % _Filled(params) if "%(" in text else text
 
 
+def join_sentences(*sentences: str) -> str:
+    """Return those that are not empty, one behind the other, as the active language sets them: Chinese puts no space between."""
+    return ("" if is_chinese() else " ").join(sentence for sentence in sentences if sentence)
+
+
 def find(table: Table, code: str) -> Explanation | None:
     """The row of this code: for `http_503` also the row `http_5xx`, and for a number that has none the row `unlisted`."""
     if code in table:
@@ -116,12 +128,12 @@ def explain(table: Table, code: str, params: Params) -> str:
     if row is None:
         return told
     text = row.text({name: render_param(table, value) for name, value in params.items()})
-    return f"{text} ({told})" if row.shows_code or detail else text
+    return join_sentences(text, f"({told})") if row.shows_code or detail else text
 
 
 def render_param(table: Table, value: Any) -> Any:
     """A parameter as its sentence shows it."""
     if isinstance(value, list):
-        return " ".join(str(render_param(table, one)) for one in value)
+        return join_sentences(*(str(render_param(table, one)) for one in value))
     nested = isinstance(value, dict) and "code" in value
     return explain(table, value["code"], value.get("params") or {}) if nested else value

@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from channels_wechat.contract.errors import SHANGHAI, Explanations, rest_of_day
 from channels_wechat.contract.explanations import Action, Effect, Explanation
+from channels_wechat.wecom import places
 from channels_wechat.wire.errors import WIRE
 
 if TYPE_CHECKING:
@@ -33,12 +34,14 @@ R, W, C, P = Action.RETRY, Action.WAIT, Action.CONFIG, Action.PERMANENT
 _NO_MEMBER = Explanation(
     P,
     _("WeCom knows no such member."),
-    _("Check the user ID in the address book (console 管理后台 → Contacts 通讯录)."),
+    _("Compare the user ID with the member's account in the address book."),
+    place=places.MEMBERS,
 )
 _OUT_OF_SCOPE = Explanation(
     P,
     _("The member is outside the app's visible scope."),
-    _("Add them: console → App management (应用管理) → the app → Visible to (可见范围)."),
+    _("Add them to the app's visible scope."),
+    place=places.ALLOWED_USERS,
 )
 _BAD_MEDIA = Explanation(
     P,
@@ -54,35 +57,41 @@ _TOKEN = Explanation(R, _("WeCom refused the access token twice in a row; it is 
 _SECRET = Explanation(
     C,
     _("WeCom refuses the secret: it is wrong, was reset, or the app was stopped."),
-    _("Copy it again: console → App management (应用管理) → the app → Secret."),
+    _("Copy it again, and see that the app is enabled."),
+    place=places.APP_SECRET,
 )
 _ADDRESS = Explanation(
     C,
     _("WeCom does not trust this server's IP address."),
-    _(
-        "Add it: console → App management (应用管理) → the app → trusted IP (企业可信IP); it takes effect in about a minute."
-    ),
+    _("Add the address that is named below; it takes effect in about a minute."),
+    place=places.TRUSTED_ADDRESSES,
 )
 _NOBODY = Explanation(
     P,
     _("Nobody could receive this: every recipient is unknown or outside the app's visible scope."),
-    _("Check: console → App management (应用管理) → the app → Visible to (可见范围)."),
+    _("Check who is in the app's visible scope."),
+    place=places.ALLOWED_USERS,
 )
 _CORP_ID = Explanation(
     C,
     _("WeCom does not know this corp ID."),
-    _("Copy it from console → My company (我的企业) → 企业信息 → Company ID (企业ID)."),
+    _("Copy it again."),
+    place=places.CORP_ID,
 )
-_SUITE = Explanation(C, _("The authorisation of the third-party app ended."), _("Authorise it again in the console."))
+_SUITE = Explanation(
+    C, _("The authorisation of the third-party app ended."), _("Authorise it again."), place=places.THIRD_PARTY_APPS
+)
 _AGENT = Explanation(
     C,
     _("The AgentId is not that of the app whose secret is stored."),
-    _("Compare both: console → App management (应用管理) → the app."),
+    _("Copy AgentId and secret from the same app's page."),
+    place=places.APP,
 )
 _NOT_PERMITTED = Explanation(
     C,
     _("The app may not call this interface."),
-    _("Grant it in the console on the page of that feature, under “Apps that may call” (可调用的应用)."),
+    _("Choose the app among those that may call that feature's interface."),
+    place=places.CALLABLE_APPS,
 )
 _NO_GROUP = Explanation(P, _("There is no group chat with this ID."))
 _GROUP_MEMBERS = Explanation(
@@ -99,16 +108,19 @@ _ROBOT = Explanation(
     P,
     _("The group robot's address is not valid any more: the robot was removed."),
     _("Add one to the group and store its address."),
+    place=places.ROBOT,
 )
 _KF_STATE = Explanation(
     P,
     _("The customer-service conversation does not allow this now."),
     _("Wait for the customer to write again."),
 )
+_DISABLED = Explanation(C, _("The app is disabled."), _("Enable it."), place=places.APP)
 _ARCHIVE = Explanation(
     C,
     _("The conversation archive is not in order: its licence, its switch or its IP list."),
-    _("See console → Security → Archive."),
+    _("Check whether it is licensed and switched on, and whether its list has the address named below."),
+    place=places.ARCHIVE,
 )
 
 # As most kinds are to understand them.
@@ -124,22 +136,27 @@ PLATFORM: dict[int, Explanation] = {
     40001: _SECRET,
     **dict.fromkeys((40013, 2000002), _CORP_ID),
     **dict.fromkeys((40056, 301002), _AGENT),
-    40091: Explanation(C, _("The secret belongs to another company than the corp ID."), _("Copy both from the same console.")),
+    40091: Explanation(
+        C, _("The secret belongs to another company than the corp ID."), _("Copy both from the same console."), place=places.CORP_ID,
+    ),
     **dict.fromkeys((42007, 42008, 42009), _SUITE),
     48002: _NOT_PERMITTED,
-    48004: Explanation(C, _("The permission for this interface was withdrawn."), _("Grant it again in the console.")),
-    50001: Explanation(
-        C, _("The redirect address is not on the app's trusted domain."), _("Set it: console → the app → Web page authorisation."),
+    48004: Explanation(
+        C, _("The permission for this interface was withdrawn."), _("Grant it again."), place=places.CALLABLE_APPS,
     ),
-    50003: Explanation(C, _("The app is disabled."), _("Enable it: console → App management (应用管理) → the app.")),
+    50001: Explanation(
+        C, _("The redirect address is not on the app's trusted domain."), _("Enter the domain of the address."), place=places.WEB_LOGIN,
+    ),
+    50003: _DISABLED,
     60020: _ADDRESS,
     85005: Explanation(
-        C, _("The mini program is not linked to the app."), _("Link it: console → 应用管理 → Mini programs (小程序)."),
+        C, _("The mini program is not linked to the app."), _("Link it."), place=places.MINI_PROGRAMS,
     ),
-    93004: Explanation(C, _("The group robot is disabled."), _("Enable it in the group's settings.")),
-    95000: Explanation(C, _("The customer-service account ID is wrong."), _("Compare it with console → 微信客服.")),
+    93004: Explanation(C, _("The group robot is disabled."), _("Enable it in the group's settings."), place=places.ROBOT),
+    95000: Explanation(C, _("The customer-service account ID is wrong."), _("Copy it again."), place=places.KF_ACCOUNT),
     95017: Explanation(
-        C, _("The interface of WeChat customer service is switched off."), _("Switch it on in the console."),
+        C, _("The interface of WeChat customer service is switched off."), _("Switch it on, and choose the app there."),
+        place=places.KF_API,
     ),
     **dict.fromkeys((301042, 301052, 301053), _ARCHIVE),
     301058: Explanation(C, _("The archive was asked for more messages at once than it gives.")),
@@ -164,7 +181,8 @@ PLATFORM: dict[int, Explanation] = {
     **dict.fromkeys((50002, 60021, 92000), _OUT_OF_SCOPE),
     60003: Explanation(P, _("There is no department with this ID, or the app may not see it.")),
     60011: Explanation(
-        P, _("The app has no right over this member, department or tag."), _("Add it to the app's visible scope in the console."),
+        P, _("The app has no right over this member, department or tag."), _("Add it to the app's visible scope."),
+        place=places.ALLOWED_USERS,
     ),
     60140: Explanation(P, _("The card was answered or updated already, or is older than 72 hours.")),
     81013: _NOBODY,
@@ -208,7 +226,8 @@ PLATFORM: dict[int, Explanation] = {
     853000: Explanation(
         C,
         _("WeCom refuses the bot ID or the secret: one is wrong, or the bot is not set to the long connection."),
-        _("Compare both in WeCom: Workbench (工作台) → AI bots (智能机器人) → the bot → API mode → long connection (使用长连接)."),
+        _("Copy both from the bot's page, and see that the long connection is chosen there."),
+        place=places.AI_BOT,
     ),
 }  # fmt: skip
 
@@ -243,33 +262,28 @@ WECOM = Explanations(
         "short": Explanation(R, _("The file ended before the size that WeCom had told.")),
     }
 )
-# How the console leads to what the app may read, for each part of the directory. errcode: WeCom's own.
-_VISIBLE_TO = _(
-    "Console 管理后台 → App management (应用管理) → the app → Visible to (可见范围): add the departments whose members staff are to see "
-    "by name."
-)
+# What the app may read of each part of the directory. errcode: WeCom's own.
+_VISIBLE_TO = _("Add the departments whose members staff are to see by name to the app's visible scope.")
 _DIRECTORY = {
     "directory_departments": Explanation(
         P, _("WeCom does not show the departments of the company to this app (%(errcode)s)."), _VISIBLE_TO,
+        place=places.ALLOWED_USERS,
     ),
     "directory_members": Explanation(
         P, _("WeCom does not show the members of the company to this app (%(errcode)s)."), _VISIBLE_TO,
+        place=places.ALLOWED_USERS,
     ),
     "directory_customers": Explanation(
         P,
         _("WeCom does not show the members' customers to this app (%(errcode)s)."),
-        _(
-            "Console → Customers (客户与上下游) → Customer contact (客户联系) → Customers (客户) → API → Apps that may call (可调用应用): "
-            "add the app; and → Permissions (权限配置) → Scope (使用范围): the members who have customers."
-        ),
+        _("Add the app there, and under 权限配置 → 使用范围 (Permissions → Scope) the members who have customers."),
+        place=places.CUSTOMER_API,
     ),
     "directory_groups": Explanation(
         P,
         _("WeCom does not show the group chats with customers to this app (%(errcode)s)."),
-        _(
-            "Console → Customers (客户与上下游) → Customer contact (客户联系) → Customer groups (客户群) → API → Apps that may call "
-            "(可调用应用): add the app; their owners must be visible to it."
-        ),
+        _("Add the app there; the owners of the groups must be visible to it."),
+        place=places.CUSTOMER_GROUP_API,
     ),
 }  # fmt: skip
 WECOM_APP = Explanations(
@@ -283,16 +297,18 @@ WECOM_APP = Explanations(
                 "WeCom lets an app say one text to a customer: the welcome, within 20 seconds of the event that told of them."
             ),
         ),
-        "app_disabled": Explanation(C, _("The app is disabled."), _("Enable it: console → App management → the app.")),
+        "app_disabled": _DISABLED,
         "group_id": Explanation(P, _("A chat ID has at most 32 letters and digits.")),
         "group_name_too_long": PLATFORM[86004],
         "group_size": PLATFORM[86006],
         "linked_member": Explanation(
             P,
             _(
-                "This is a member of a linked company (互联企业), whom the app reaches only where it is shared with that company: console"
-                " → App management → the app → Visible to → Linked companies. The message was not delivered."
+                "This is a member of a linked company (互联企业), whom the app reaches only where it is shared with that company. The"
+                " message was not delivered."
             ),
+            _("Share the app with that company."),
+            place=places.LINKED_COMPANIES,
         ),
         "no_cards_in_groups": Explanation(P, _("WeCom shows cards only one to one, not in group chats.")),
         "too_many_recipients": PLATFORM[81017],
@@ -336,19 +352,20 @@ WECOM_KF = Explanations(
         "no_account": Explanation(
             C,
             _("The secret's app does not manage this customer-service account."),
-            _("Console → WeChat customer service (微信客服) → API → the app → choose the account, and let the API manage its sessions."),
+            _("Choose the app there, and then the account for it, and let the API manage its sessions."),
+            place=places.KF_API,
         ),
         # What the event `msg_send_fail` tells of a message that the platform had accepted (kf.parsing.FAILURES).
         "fail_unknown": Explanation(P, _("WeCom accepted the message and could not deliver it; it does not say why.")),
         "fail_account_deleted": Explanation(P, _("Not delivered: the customer-service account was deleted.")),
-        "fail_app_closed": Explanation(P, _("Not delivered: the app was closed."), _("Enable it: console → App management (应用管理).")),
+        "fail_app_closed": Explanation(P, _("Not delivered: the app was closed."), _("Enable it."), place=places.APP),
         "fail_too_late": Explanation(P, _("Not delivered: the customer wrote more than 48 hours ago.")),
         "fail_closed": Explanation(P, _("Not delivered: the conversation was closed.")),
         "fail_too_many": Explanation(P, _("Not delivered: five messages had followed the customer's last one.")),
         "fail_no_channels": Explanation(
-            P, _("Not delivered: no Channels account (视频号) is linked."), _("Link one in the console of WeChat customer service."),
+            P, _("Not delivered: no Channels account (视频号) is linked."), _("Link one."), place=places.KF_CHANNELS,
         ),
-        "fail_not_verified": Explanation(P, _("Not delivered: the company is not verified."), _("Verify it in WeCom's console.")),
+        "fail_not_verified": Explanation(P, _("Not delivered: the company is not verified."), _("Verify it."), place=places.VERIFICATION),
         "fail_neither": Explanation(
             P, _("Not delivered: the company is not verified and no Channels account (视频号) is linked."), _("Do both in the console."),
         ),

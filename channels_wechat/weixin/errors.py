@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 
 from channels_wechat.contract.errors import SHANGHAI, Explanations, rest_of_day
 from channels_wechat.contract.explanations import Action, Effect, Explanation
+from channels_wechat.weixin import places
 from channels_wechat.wire.errors import WIRE
 
 if TYPE_CHECKING:
@@ -53,23 +54,20 @@ R, W, C, P, H = Action.RETRY, Action.WAIT, Action.CONFIG, Action.PERMANENT, Acti
 _SECRET = Explanation(
     C,
     _("WeChat refuses the AppSecret, or an access token that was just fetched with it."),
-    _(
-        "Copy the AppSecret again (Official Account: 设置与开发 → 基本配置; Mini Program: 开发管理 → 开发设置), and see that no other"
-        " program resets it."
-    ),
+    _("Copy the AppSecret again, and see that no other program resets it."),
+    place=places.KEYS,
 )
 _APP_ID = Explanation(
     C,
     _("WeChat does not know this AppID."),
-    _("Copy it from the WeChat console (Official Account: 设置与开发 → 基本配置; Mini Program: 开发管理 → 开发设置)."),
+    _("Copy it again."),
+    place=places.KEYS,
 )
 _ADDRESS = Explanation(
     C,
     _("WeChat does not accept calls from this server's IP address, named below."),
-    _(
-        "Add it: WeChat console → Settings and development (设置与开发) → API management (开发接口管理) → IP whitelist (IP白名单);"
-        " then press Test."
-    ),
+    _("Add it to the whitelist, then press Test."),
+    place=places.TRUSTED_ADDRESSES,
 )
 _CONFIRM = Explanation(
     C,
@@ -77,7 +75,10 @@ _CONFIRM = Explanation(
     _("Let them answer the notice in WeChat; then press Test."),
 )
 _PUNISHED = Explanation(
-    C, _("WeChat has restricted or frozen this account."), _("See the notices in the WeChat console.")
+    C,
+    _("WeChat has restricted or frozen this account."),
+    _("The notices say why, and until when."),
+    place=places.NOTICES,
 )
 _OURS = Explanation(
     P,
@@ -125,7 +126,8 @@ _MENU = Explanation(P, _("WeChat does not accept the menu."), _("The words below
 _SERVICER = Explanation(
     P,
     _("The customer-service person or their session does not allow this now."),
-    _("See WeChat console → Customer service."),
+    _("The words below say what."),
+    place=places.SERVICERS,
 )
 _STATISTICS = Explanation(P, _("WeChat does not give these figures: the dates are wrong or too far apart."))
 _PUBLISH = Explanation(P, _("WeChat does not publish this."), _("The words below say why."))
@@ -153,7 +155,7 @@ PLATFORM: dict[int, Explanation] = {
     89507: Explanation(W, _("The administrator refused this server's IP address; WeChat lets it ask again after an hour.")),
     **dict.fromkeys((45015, 45047), _WINDOW),
     **dict.fromkeys((40001, 40014, 42001, 40125), _SECRET),
-    40243: Explanation(C, _("The AppSecret is frozen."), _("Unfreeze it: console (设置与开发 → 基本配置; 开发管理 → 开发设置).")),
+    40243: Explanation(C, _("The AppSecret is frozen."), _("Unfreeze it."), place=places.KEYS),
     40013: _APP_ID,
     **dict.fromkeys((40164, 61004), _ADDRESS),
     **dict.fromkeys((89501, 89503), _CONFIRM),
@@ -161,7 +163,7 @@ PLATFORM: dict[int, Explanation] = {
     61024: Explanation(
         C, _("The account is managed by a third-party platform, which alone may fetch its access token."), _("End that authorisation."),
     ),
-    87009: Explanation(C, _("WeChat refuses the signature of the call."), _("Switch off API signing in the WeChat console.")),
+    87009: Explanation(C, _("WeChat refuses the signature of the call."), _("Switch off API signing."), place=places.API_SECURITY),
     43104: Explanation(P, _("The account may not use this template, or the user belongs to another account.")),
     40003: _STRANGER,
     **dict.fromkeys((40032, 40035, 40038, 47001), _BAD_PARAMETER),
@@ -180,14 +182,14 @@ PLATFORM: dict[int, Explanation] = {
         P, _("The page is not in the released version of the Mini Program."), _("Correct it, or release a version that has it."),
     ),
     **dict.fromkeys((43004, 50005), _NOT_FOLLOWING),
-    43019: Explanation(P, _("The user is on the account's blacklist."), _("Take them off it in the WeChat console first.")),
+    43019: Explanation(P, _("The user is on the account's blacklist."), _("Take them off it first."), place=places.FOLLOWERS),
     43101: _CONSENT,
     44004: Explanation(P, _("The message is empty.")),
     **dict.fromkeys((45002, 45003, 45004, 45005, 45006), _TOO_LONG),
     45008: Explanation(P, _("A news message has one article at most.")),
     **dict.fromkeys((45056, 45057, 45058, 45059, 45157, 45158, 45159, 45171), _TAG),
     45064: Explanation(
-        P, _("The Mini Program is not linked to the account."), _("Link it: WeChat console → Mini Program management."),
+        P, _("The Mini Program is not linked to the account."), _("Link it."), place=places.LINKED_PROGRAMS,
     ),
     **dict.fromkeys((45072, 45080, 45081), _TYPING),
     45166: Explanation(P, _("WeChat does not accept the content of the draft.")),
@@ -195,9 +197,11 @@ PLATFORM: dict[int, Explanation] = {
     47003: Explanation(P, _("What was filled in does not fit the template."), _("The words below name the field.")),
     48002: Explanation(P, _("The user has switched off messages of this account.")),
     48003: Explanation(
-        P, _("The rules for mass messages were not accepted."), _("The administrator must accept them in the WeChat console first."),
+        P, _("The rules for mass messages were not accepted."), _("The administrator must accept them first."), place=places.MASS_MESSAGES,
     ),
-    48004: Explanation(P, _("WeChat has banned the account from this interface."), _("See the notices in the WeChat console.")),
+    48004: Explanation(
+        P, _("WeChat has banned the account from this interface."), _("The notices say why, and until when."), place=places.NOTICES,
+    ),
     48005: Explanation(P, _("The file is used by a menu or an automatic answer, so it cannot be deleted.")),
     48008: Explanation(P, _("WeChat does not let this account send messages of this type.")),
     50001: Explanation(P, _("The user did not authorise the account for this.")),

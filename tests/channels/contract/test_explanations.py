@@ -19,7 +19,7 @@ from bridge.models import Reason
 from channels_wechat import KINDS, channel_class
 from channels_wechat.contract.directory import Directory
 from channels_wechat.contract.errors import ChannelError, Explanations
-from channels_wechat.contract.explanations import Action, Explanation, find
+from channels_wechat.contract.explanations import NUMBER, Action, Explanation, find
 from channels_wechat.unregistered import UnregisteredKind
 from channels_wechat.wechaty.errors import CODES as WECHATY_CODES
 from channels_wechat.wecom.errors import WECOM
@@ -206,3 +206,25 @@ def test_a_secret_in_what_the_other_side_said_is_hidden_wherever_it_is_kept(said
     assert "canary" not in f"{error} {error.detail} {error.params} {error.args}"
     gateway = GatewayError(Code.UNAVAILABLE, said)
     assert "canary" not in f"{gateway} {gateway.detail} {gateway.params} {gateway.explained}"
+
+
+def test_the_place_of_a_cure_is_written_as_the_console_writes_it() -> None:
+    row = WECOM["60020"]
+    assert row.place
+    with override("en"):
+        told = row.text()
+    assert told.endswith(
+        "Where: 企业微信管理后台 → 应用管理 → 自建应用 → 开发者接口 → 企业可信IP (WeCom admin console → App Management → the "
+        "self-built app → Developer API → Company's Trusted IP)."
+    )
+    with override("zh-hans"):
+        assert str(row.place) == "企业微信管理后台 → 应用管理 → 自建应用 → 开发者接口 → 企业可信IP"
+        assert "(WeCom" not in row.text()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_staff_must_change_at_a_platform_has_a_place(kind: str) -> None:
+    """Not: what is mended in this bridge, or by an administrator's answer on their phone."""
+    here = {"89501", "89503", "61024", "301058", "signature_refused", "kicked"}
+    numbers = {code: row for code, row in OF_KINDS[kind].items() if NUMBER.fullmatch(code)}
+    assert {code for code, row in numbers.items() if row.action is Action.CONFIG and not row.place} <= here

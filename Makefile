@@ -8,7 +8,7 @@ COVERAGE := --cov=bridge --cov=accounts --cov=channels_wechat --cov=openclaw --c
 # Everywhere the same: warnings, leaks and wrong threads show themselves.
 PYTEST := PYTHONDEVMODE=1 $(BIN)/python -m pytest
 
-.PHONY: help demo run manage test lint structure real browser kills chaos wechaty passive production siege audit acceptance bench million clean
+.PHONY: help demo run manage test lint messages structure real browser kills chaos wechaty passive production siege audit acceptance bench million clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -26,12 +26,16 @@ manage: $(VENV)/.runtime ## a Django command beside a running bridge: make manag
 test: lint ## every check, and the tests on real PostgreSQL and Valkey
 	@$(PYTEST) -m "not heavy" -n auto $(COVERAGE) $(ARGS)
 
-lint: $(VENV)/.dev ## ruff, mypy --strict, import-linter
+lint: $(VENV)/.dev ## ruff, mypy --strict, import-linter, missing or stale Chinese
 	@echo "ruff, mypy, import-linter …"
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet . || { echo "Run: $(BIN)/ruff format ."; exit 1; }
 	@$(BIN)/mypy --strict $(CODE)
 	@PYTHONPATH=. $(BIN)/lint-imports --no-logo
+	@$(BIN)/python -m tests.messages --check
+
+messages: $(VENV)/.dev ## bring the Chinese up to date with the code: adds, sorts, takes out, and lists what is missing
+	@$(BIN)/python -m tests.messages
 
 structure: $(VENV)/.dev ## figures of how the code is laid out, and the places that break a bound
 	@$(BIN)/python -m tests.structure

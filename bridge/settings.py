@@ -10,6 +10,7 @@ from celery.schedules import crontab
 from django.templatetags.static import static
 from django.utils.translation import gettext_lazy as _
 
+from bridge.runtime.conf.catalogues import compile_catalogues, locale_folders
 from bridge.runtime.conf.environment import (
     choose_library_level,
     make_choice_parser,
@@ -280,7 +281,8 @@ WHITENOISE_USE_FINDERS = DEBUG or DEMO
 
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English"), ("zh-hans", "简体中文")]
-LOCALE_PATHS = [BASE_DIR / "locale"]
+LOCALE_PATHS = locale_folders(BASE_DIR)
+compile_catalogues(LOCALE_PATHS)
 TIME_ZONE = read_setting("TIME_ZONE", parse_time_zone, "Asia/Shanghai")
 USE_TZ = True
 

@@ -226,6 +226,11 @@ CELERY_BEAT_SCHEDULE = {
         "options": {"expires": 10.0},
     },
     "prune": {"task": "bridge.runtime.worker.tasks.prune", "schedule": 600.0, "options": {"expires": 600.0}},
+    "count-figures": {
+        "task": "bridge.runtime.worker.tasks.count_figures",
+        "schedule": 30.0,
+        "options": {"expires": 30.0},
+    },
     # At an hour and not after a time: the clock may have lost its memory with its container.
     "tidy": {
         "task": "bridge.runtime.worker.tasks.tidy",

@@ -5,6 +5,7 @@ from bridge.models.customer_messages import CustomerMessage, CustomerMessageStat
 from bridge.models.deliveries import Attempt, Carrier, Delivery, Outcome, Reason, State, Target
 from bridge.models.directory import CustomerGroup, Department, DirectoryChange, DirectoryRead
 from bridge.models.fallbacks import FallbackSender
+from bridge.models.figures import ConversationFigures, CountedPeriod, DayFigures, HourFigures
 from bridge.models.incidents import Incident
 from bridge.models.messages import Attachment, AttachmentState, Message
 from bridge.models.routes import ERASED, Contact, Conversation, Route, SessionEpoch
@@ -18,15 +19,19 @@ __all__ = [
     "Contact",
     "ContactRequest",
     "Conversation",
+    "ConversationFigures",
+    "CountedPeriod",
     "CustomerGroup",
     "CustomerMessage",
     "CustomerMessageState",
+    "DayFigures",
     "Delivery",
     "Department",
     "DirectoryChange",
     "DirectoryRead",
     "Event",
     "FallbackSender",
+    "HourFigures",
     "Incident",
     "Message",
     "Outcome",

@@ -29,7 +29,10 @@ TABLES = {
     "bridge_attempt",
     "bridge_contact",
     "bridge_conversation",
+    "bridge_conversationfigures",
+    "bridge_dayfigures",
     "bridge_delivery",
+    "bridge_hourfigures",
     "bridge_message",
 }
 

@@ -17,17 +17,23 @@ from bridge.models import (
     Contact,
     ContactRequest,
     Conversation,
+    ConversationFigures,
+    CountedPeriod,
     CustomerGroup,
     CustomerMessage,
+    DayFigures,
     Delivery,
     Department,
     DirectoryChange,
     FallbackSender,
+    HourFigures,
     Incident,
     Message,
     Route,
     WebhookEndpoint,
 )
+from bridge.operations.figures.counting_sql import SUMS
+from bridge.operations.figures.times import BUCKETS
 from tests.support.factories import FAN, app, endpoint, gateway, hear, official, route, send, to_send
 
 if TYPE_CHECKING:
@@ -139,6 +145,17 @@ def told_twice() -> None:
         )
 
 
+def same_figures(rows: type[Any], **key: Any) -> None:
+    """Without a gateway, which PostgreSQL would otherwise take for another one each time."""
+    values = dict.fromkeys(SUMS, 0) | {"answer_times": [0] * BUCKETS}
+    account = ChannelAccount.objects.first() or app()
+    copied(rows.objects.create(account=account, agent_id="", **key, **values))
+
+
+def chat() -> Conversation:
+    return Conversation.objects.create(account=app(), peer_kind="group", peer_id="x")
+
+
 def endpoint_once() -> WebhookEndpoint:
     return WebhookEndpoint.objects.first() or endpoint()
 
@@ -176,6 +193,12 @@ CASES: dict[str, Callable[[], object]] = {
     "fallback_sender_once": lambda: two_fallbacks(*[app(agent_id=7)] * 2),
     "connection_of_one": lambda: Connection.objects.create(account=app(), gateway=gateway()),
     "delivery_event_once": told_twice,
+    "hour_figures_once": lambda: same_figures(HourFigures, hour=NOW),
+    "day_figures_once": lambda: same_figures(DayFigures, day=NOW.date()),
+    "conversation_figures_once": lambda: same_figures(ConversationFigures, day=NOW.date(), conversation=chat()),
+    "counted_period_once": lambda: copied(
+        CountedPeriod.objects.create(kind="hour", starts_at=NOW, ends_at=NOW, counted_at=NOW, seconds=0)
+    ),
     "webhook_events_given": lambda: endpoint(events=[]),
     "webhook_reason_only_when_off": lambda: WebhookEndpoint.objects.filter(pk=endpoint().pk).update(disabled_code="gone"),
     "webhook_previous_secret_iff_until": lambda: endpoint(previous_secret="whsec_x"),

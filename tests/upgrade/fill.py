@@ -15,6 +15,7 @@ from knox.models import AuthToken
 
 from accounts.models import ChannelAccount, Connection, ConnectionGap
 from bridge.models import Conversation, CustomerGroup, Department, DirectoryChange, DirectoryRead, SessionEpoch
+from bridge.operations.figures import counting
 from channels_wechat import KINDS
 from tests.support import factories
 
@@ -66,6 +67,7 @@ def fill() -> None:
     )  # fmt: skip
     DirectoryRead.objects.create(account=world.app, part="members", cursor='{"left": ["2"]}', started_at=now)
     DirectoryChange.objects.create(account=world.app, part="members", external_id="lisi")
+    counting.count_due_periods(60)
     _staff(world)
 
 

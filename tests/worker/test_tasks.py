@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from django.conf import settings
+from django.utils import timezone
 
-from bridge.models import Attachment, Contact, Delivery, Incident
+from bridge.models import Attachment, Contact, Delivery, HourFigures, Incident
 from bridge.runtime.wakeups.publish import Topic
 from bridge.runtime.worker import tasks
 from bridge.runtime.worker.threads import WorkerThreads
@@ -55,6 +58,16 @@ def test_the_clock_looks_up_names_and_checks_health(company: SimulatorClient) ->
     account.set_state("stopped", "", {"text": "wrong secret"})  # type: ignore[arg-type]
     tasks.check_health()
     assert Incident.objects.get().cause == f"account:{account.pk}"
+
+
+def test_the_clock_counts_figures_and_deletes_old_ones() -> None:
+    hear(app())
+    tasks.count_figures()
+    assert [row.messages_in for row in HourFigures.objects.all()] == [1]
+    HourFigures.objects.update(hour=timezone.now() - timedelta(days=500))
+    Path(settings.MEDIA_ROOT).mkdir(exist_ok=True)
+    tasks.tidy()
+    assert not HourFigures.objects.exists()
 
 
 def test_while_the_database_is_away_the_clock_writes_few_lines_and_no_traceback(

@@ -12,6 +12,7 @@ from accounts import tokens
 from accounts.channels import stored_tokens
 from bridge.media import storage
 from bridge.operations import erasure, incidents, probe, retention
+from bridge.operations.figures import counting
 from bridge.people import directory, names
 from bridge.pipeline.delivery import claims
 from bridge.pipeline.inbound import pulling, router, spool_drain
@@ -32,6 +33,8 @@ log = logging.getLogger(__name__)
 _away = logs.Rarely()
 # What one run of `prune` may take; the next one, ten minutes later, goes on.
 PRUNE_SECONDS = 60
+# What one run of `count_figures` may take; the next one, half a minute later, goes on.
+COUNT_SECONDS = 15
 
 
 def by_the_clock(work: Callable[[], None]) -> Any:
@@ -103,6 +106,12 @@ def prune() -> None:
 def tidy() -> None:
     retention.delete_orphan_files()
     retention.delete_history()
+    counting.prune()
+
+
+@by_the_clock
+def count_figures() -> None:
+    counting.count_due_periods(COUNT_SECONDS)
 
 
 @by_the_clock

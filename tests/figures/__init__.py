@@ -1,0 +1,1 @@
+"""Figures of hours and days: counted, read, shown."""

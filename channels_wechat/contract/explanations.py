@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from django.utils.translation import gettext_lazy as _
+
 from channels_wechat.contract.places import is_chinese
 
 if TYPE_CHECKING:
@@ -67,6 +69,7 @@ Params = Mapping[str, Any]
 Table = Mapping[str, Explanation]
 # The row of a table for codes that the platform's documents do not list.
 UNLISTED = "unlisted"
+UNLISTED_CURE = _("Report the code with these words, so that it gets an explanation of its own.")
 NUMBER = re.compile(r"-?[0-9]+")
 # The parameter of a row that holds a sentence, by a version that stored sentences: it is shown as it was written.
 WRITTEN = "text"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.utils.translation import gettext_lazy as _
 
 from channels_wechat.contract.errors import Explanations
-from channels_wechat.contract.explanations import Action, Explanation
+from channels_wechat.contract.explanations import UNLISTED_CURE, Action, Explanation
 from channels_wechat.contract.inbound_fields import word
 from channels_wechat.contract.text import HIDDEN
 from channels_wechat.wire.api_answers import whole
@@ -40,7 +40,9 @@ ILINK = Explanations(
             _("It is sent when they write again."),
         ),
         "unlisted": Explanation(
-            R, _("WeChat refused the call with a code this program does not know; the words below are WeChat's.")
+            R,
+            _("WeChat refused the call with a code that is not known here yet; the words below are WeChat's."),
+            UNLISTED_CURE,
         ),
         "no_context": Explanation(
             Action.WINDOW,

@@ -9,7 +9,7 @@ import grpc
 from django.utils.translation import gettext_lazy as _
 
 from channels_wechat.contract.errors import Explanations
-from channels_wechat.contract.explanations import Action, Effect, Explanation
+from channels_wechat.contract.explanations import UNLISTED_CURE, Action, Effect, Explanation
 from channels_wechat.contract.text import HIDDEN, clean
 from channels_wechat.wire.errors import WIRE
 
@@ -24,7 +24,10 @@ WECHATY = Explanations(
     {
         **WIRE,
         "unlisted": Explanation(
-            R, _("The puppet service answered with a number that is not known here."), effect=Effect.POSSIBLE
+            R,
+            _("The puppet service answered with a number that is not known here yet."),
+            UNLISTED_CURE,
+            effect=Effect.POSSIBLE,
         ),
         "token_refused": Explanation(
             C,

@@ -18,6 +18,7 @@ RECEIVE_MESSAGES = APP.below(
 CORP_ID = CONSOLE.below("我的企业 → 企业信息 → 企业ID", "My Company → Company information → Company ID")
 VERIFICATION = CONSOLE.below("我的企业 → 企业信息 → 企业认证", "My Company → Company information → Verification")
 MEMBERS = CONSOLE.below("通讯录 → 成员 → 账号", "Contacts → the member → Account")
+WECHAT_PLUGIN = CONSOLE.below("我的企业 → 微信插件", "My Company → WeChat plugin")
 MINI_PROGRAMS = APPS.below("小程序", "Mini Programs")
 THIRD_PARTY_APPS = APPS.below("第三方应用", "Third-party apps")
 ARCHIVE = CONSOLE.below("管理工具 → 会话内容存档", "Management Tools → Archive of conversations")

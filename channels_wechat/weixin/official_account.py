@@ -14,6 +14,7 @@ from channels_wechat.contract.capabilities import Passive, People
 from channels_wechat.contract.errors import ChannelError
 from channels_wechat.contract.messages import Ability, Payload, Person
 from channels_wechat.text.split import head
+from channels_wechat.weixin import errors
 from channels_wechat.weixin.account import WeixinAccount
 from channels_wechat.weixin.callback import PASSIVE, SUCCESS, reply_xml
 from channels_wechat.weixin.credentials import OfficialAccountCredentials
@@ -33,6 +34,7 @@ STRANGER = "40003"
 
 class OfficialAccount(WeixinAccount, Passive, People):
     kind = "official_account"
+    explanations = errors.OFFICIAL_ACCOUNT
     label = _("WeChat Official Account (公众号)")
     Credentials = OfficialAccountCredentials
     repertoire = OFFICIAL_ACCOUNT

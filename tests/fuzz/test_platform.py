@@ -12,7 +12,8 @@ from urllib3 import HTTPHeaderDict
 from channels_wechat.contract.errors import ChannelError
 from channels_wechat.contract.http_client import Response
 from channels_wechat.wecom.api import _total, check
-from channels_wechat.wecom.errors import PLATFORM, error_for
+from channels_wechat.wecom.codes import PLATFORM
+from channels_wechat.wecom.errors import error_for
 from channels_wechat.wire.http import file_name
 from tests.fuzz.strangers import UNSTORABLE, objects, storable, values
 

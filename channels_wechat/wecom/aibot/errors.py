@@ -6,6 +6,7 @@ from django.utils.translation import gettext_lazy as _
 
 from channels_wechat.contract.errors import Explanations
 from channels_wechat.contract.explanations import Action, Explanation
+from channels_wechat.wecom import places
 from channels_wechat.wecom.errors import LEFT_OUT, WECOM
 
 R, C, P = Action.RETRY, Action.CONFIG, Action.PERMANENT
@@ -21,18 +22,24 @@ _LEFT_OUT_OF_REPLY = {
 WECOM_AIBOT = Explanations(
     {
         **WECOM,
-        "60140": Explanation(P, _("The reply address of this message was used already, or its hour is over.")),
+        "60140": Explanation(
+            P,
+            _("The reply address of this message was used already, or its hour is over."),
+            _("Wait for another message, or write first by the long connection."),
+        ),
         "kicked": Explanation(
             C,
             _("Another program connected with this bot's ID and secret, and WeCom ended this connection."),
             _("Stop the other program, or give it a bot of its own; then enable this account again with Test."),
             shows_code=False,
+            place=places.AI_BOT,
         ),
         "scan_ended": Explanation(P, _("WeCom says that the code was refused or has expired."), _("Begin again.")),
         "scan_unreadable": Explanation(
             P,
             _("WeCom's answer to the QR code could not be read: it may have changed this way."),
             _("Make the bot in WeCom and enter its ID and secret in the form."),
+            place=places.AI_BOT,
         ),
         "no_heartbeat": Explanation(R, _("WeCom did not answer two heartbeats; the connection is opened again.")),
         "push_refused": Explanation(

@@ -11,7 +11,8 @@ import pytest
 from channels_wechat.contract.explanations import Action, Effect
 from channels_wechat.contract.http_client import Response
 from channels_wechat.wecom.aibot.errors import WECOM_AIBOT
-from channels_wechat.wecom.errors import PLATFORM, WECOM, WECOM_APP, WECOM_ROBOT, error_for
+from channels_wechat.wecom.codes import PLATFORM
+from channels_wechat.wecom.errors import WECOM, WECOM_APP, WECOM_ROBOT, error_for
 from channels_wechat.wire.http import error_for_status
 
 if TYPE_CHECKING:
@@ -182,9 +183,13 @@ def test_a_code_can_mean_something_else_to_a_kind(code: int, table: Explanations
 @pytest.mark.parametrize(
     ("table", "cause"),
     [
-        (WECOM_APP, "The card was answered or updated already, or is older than 72 hours."),
-        (WECOM_ROBOT, "The card was answered or updated already, or is older than 72 hours."),
-        (WECOM_AIBOT, "The reply address of this message was used already, or its hour is over."),
+        (WECOM_APP, "The card was answered or updated already, or is older than 72 hours. Send a new card."),
+        (WECOM_ROBOT, "The card was answered or updated already, or is older than 72 hours. Send a new card."),
+        (
+            WECOM_AIBOT,
+            "The reply address of this message was used already, or its hour is over. Wait for another message, or write "
+            "first by the long connection.",
+        ),
     ],
 )
 def test_a_code_can_have_another_cause_for_a_kind(table: Explanations, cause: str) -> None:

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 import pytest
 
 from channels_wechat.contract.explanations import Action, Effect
-from channels_wechat.weixin.errors import PLATFORM, capability_of, error_for
+from channels_wechat.weixin.codes import PLATFORM
+from channels_wechat.weixin.errors import capability_of, error_for
 
 # facts 1.3 and 1.4, by class.
 CLASSES = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from django.db import models
+from django.db import models, transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -82,13 +82,29 @@ class HealthMixin(models.Model):
         return type(self)._default_manager.filter(pk=self.pk)
 
     def _write_state(self, rows: models.QuerySet[Self], state: Health, code: str, params: Params) -> bool:
+        if not rows.exists():  # as after nearly every message: it costs no transaction
+            return False
         values: dict[str, Any] = {"state": state, "state_code": code, "state_params": params}
         values |= {"state_since": timezone.now(), **self.fields_with_state(state)}
-        if not rows.update(**values):
+        if not self._store_state(rows, values):
             return False
         computed = {name for name, value in values.items() if hasattr(value, "resolve_expression")}
         for name in values.keys() - computed:
             setattr(self, name, values[name])
         if computed:
             self.refresh_from_db(fields=computed)
+        return True
+
+    def _store_state(self, rows: models.QuerySet[Self], values: dict[str, Any]) -> bool:
+        """Write the columns and, where the state is another one, the history; false where `rows` does not find this row any more."""
+        with transaction.atomic():
+            before = rows.select_for_update(of=("self",)).values_list("state", flat=True).first()
+            if before is None:
+                return False
+            self._row().update(**values)
+            if before != values["state"]:
+                changes: Any = getattr(self, "state_changes")  # noqa: B009  of the subclasses: `accounts.models.StateChange`
+                changes.create(
+                    before=before, state=values["state"], code=values["state_code"], at=values["state_since"]
+                )
         return True

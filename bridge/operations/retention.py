@@ -27,7 +27,7 @@ from django.db.models import Exists, Min, OuterRef, Q
 from django.utils import timezone
 from knox.models import AuthToken
 
-from accounts.models import RETENTION_LEAST_DAYS, ChannelAccount, ConnectionGap
+from accounts.models import RETENTION_LEAST_DAYS, ChannelAccount, ConnectionGap, StateChange
 from bridge.media import storage
 from bridge.models import (
     Attachment,
@@ -94,7 +94,7 @@ def delete_orphan_files() -> int:
 
 
 def delete_history() -> None:
-    """Delete expired sessions and tokens, old incidents, logins, messages to customers, requests and gaps in connections.
+    """Delete expired sessions and tokens, old incidents, changes of state, logins, messages to customers, requests and gaps in connections.
 
     A request that waits for staff stays, as a message does about which something is open.
 
@@ -104,6 +104,7 @@ def delete_history() -> None:
     call_command("clearsessions")
     AuthToken.objects.filter(expiry__lt=timezone.now()).delete()
     Incident.objects.filter(closed_at__lt=long_ago).delete()
+    StateChange.objects.filter(at__lt=long_ago).delete()
     for account in _accounts_with_retention():
         before = _latest_time_to_delete(account.retention_days or 0)
         CustomerMessage.objects.filter(account=account, created_at__lt=before).delete()

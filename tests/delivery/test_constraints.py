@@ -10,7 +10,7 @@ from django.apps import apps
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from accounts.models import ChannelAccount, Connection, ReplyWindow, Restriction
+from accounts.models import ChannelAccount, Connection, ReplyWindow, Restriction, StateChange
 from bridge.models import (
     Attachment,
     Attempt,
@@ -191,6 +191,7 @@ CASES: dict[str, Callable[[], object]] = {
     "account_retention_not_too_short": lambda: app(columns={"retention_days": 6}),
     "fallback_position_once": lambda: two_fallbacks(app(agent_id=7), app(agent_id=8), position=0),
     "fallback_sender_once": lambda: two_fallbacks(*[app(agent_id=7)] * 2),
+    "state_change_of_one": lambda: StateChange.objects.create(before="new", state="ok"),
     "connection_of_one": lambda: Connection.objects.create(account=app(), gateway=gateway()),
     "delivery_event_once": told_twice,
     "hour_figures_once": lambda: same_figures(HourFigures, hour=NOW),

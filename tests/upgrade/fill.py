@@ -13,6 +13,7 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.utils import timezone
 from knox.models import AuthToken
 
+from accounts.health import Health
 from accounts.models import ChannelAccount, Connection, ConnectionGap
 from bridge.models import Conversation, CustomerGroup, Department, DirectoryChange, DirectoryRead, SessionEpoch
 from bridge.operations.figures import counting
@@ -67,6 +68,7 @@ def fill() -> None:
     )  # fmt: skip
     DirectoryRead.objects.create(account=world.app, part="members", cursor='{"left": ["2"]}', started_at=now)
     DirectoryChange.objects.create(account=world.app, part="members", external_id="lisi")
+    world.gateway.set_state(Health.FAILING, "down")
     counting.count_due_periods(60)
     _staff(world)
 

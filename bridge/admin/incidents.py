@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from django.contrib import admin, messages
 from django.http import HttpResponseRedirect
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from django.urls import URLPattern
     from django.utils.safestring import SafeString
 
+# Incidents about which deliveries wait.
+WAITING = ("account_down", "gateway_down", "gateway_takes_no_turns", "webhook_failing", "stuck")
 CHANNELS = {"ALERT_EMAIL": _("by e-mail"), "ALERT_WEBHOOK_URL": _("by webhook")}
 
 
@@ -95,7 +98,7 @@ class IncidentAdmin(ReadOnlyAdmin[Incident]):
 
     def change_view(self, request, object_id, form_url="", extra_context=None) -> HttpResponse:  # type: ignore[no-untyped-def]
         incident = self.get_or_404(request, object_id)
-        context = {**describe_alerts(), "incident": incident, "links": _list_links(incident.cause)}
+        context = {**describe_alerts(), "incident": incident, "links": _list_links(incident)}
         return self.page(request, "admin/bridge/incident.html", incident.title, incident, **context)
 
 
@@ -104,26 +107,32 @@ def describe_alerts() -> dict[str, Any]:
     return {"alert_channels": [CHANNELS[name] for name in alerts.list_channels()]}
 
 
-def _list_links(cause: str) -> list[dict[str, str]]:
-    """Where to go on from an incident. cause: as `bridge.operations.alerts` writes it, for example "account:3", "dead:hook:2"."""
-    kind, _colon, number = cause.rpartition(":")
+def _list_links(incident: Incident) -> list[dict[str, str]]:
+    """Return where to go on from an incident: the list of the deliveries that it is about, and the page of what does not work."""
+    found = [*_list_delivery_links(incident), *_list_page_links(incident)]
+    return [{"url": url, "text": str(text)} for url, text in found]
+
+
+def _list_page_links(incident: Incident) -> list[tuple[str, Any]]:
+    pages = (
+        (incident.account_id, "accounts_channelaccount", _("Open the account")),
+        (incident.gateway_id, "openclaw_gateway", _("Open the gateway")),
+        (incident.endpoint_id, "bridge_webhookendpoint", _("Open the webhook")),
+    )
+    return [(reverse(f"admin:{name}_change", args=[pk]), text) for pk, name, text in pages if pk]
+
+
+def _list_delivery_links(incident: Incident) -> list[tuple[str, Any]]:
     letters, work = reverse("admin:bridge_delivery_dead_letters"), reverse("admin:bridge_delivery_changelist")
-    pages = {
-        "account": [("accounts_channelaccount", _("Open the account"))],
-        "gateway": [("openclaw_gateway", _("Open the gateway"))],
-        "turns": [("openclaw_gateway", _("Open the gateway"))],
-        "hook": [("bridge_webhookendpoint", _("Open the webhook"))],
-        "dead": [("accounts_channelaccount", _("Open the account"))],
-        "dead:hook": [("bridge_webhookendpoint", _("Open the webhook"))],
-    }
-    lists = {
-        "account": [(f"{work}?open=waiting&account__id__exact={number}", _("Show what waits for it"))],
-        "gateway": [(f"{work}?open=waiting&gateway__id__exact={number}", _("Show what waits for it"))],
-        "turns": [(f"{work}?open=waiting&gateway__id__exact={number}", _("Show what waits for it"))],
-        "dead": [(f"{letters}?account__id__exact={number}", _("Show the failed deliveries"))],
-        "dead:hook": [(f"{letters}?endpoint__id__exact={number}", _("Show the failed deliveries"))],
-        "stuck": [(f"{work}?open=waiting", _("Show what waits"))],
-        "spool": [(f"{reverse('admin:index')}#on-disk", _("Show what lies on disk"))],
-    }
-    found = [(reverse(f"admin:{name}_change", args=[number]), text) for name, text in pages.get(kind, [])]
-    return [{"url": url, "text": str(text)} for url, text in [*lists.get(kind or number, []), *found]]
+    place = urlencode(
+        {
+            f"{name}__id__exact": pk
+            for name in ("account", "gateway", "endpoint")
+            if (pk := getattr(incident, f"{name}_id"))
+        }
+    )
+    if incident.code.endswith("_failures") or incident.code == "uncertain":
+        return [(f"{letters}?{place}", _("Show the failed deliveries"))]
+    if incident.code.startswith("spool"):
+        return [(f"{reverse('admin:index')}#on-disk", _("Show what lies on disk"))]
+    return [(f"{work}?open=waiting&{place}".rstrip("&"), _("Show what waits"))] if incident.code in WAITING else []

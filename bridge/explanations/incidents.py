@@ -6,16 +6,21 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from django.utils import timezone
+from django.utils.translation import gettext, override
 from django.utils.translation import gettext_lazy as _
 
 from bridge.explanations.tables import show_nested, table_for
-from channels_wechat.contract.explanations import Action, Explanation, explain, fill
+from channels_wechat.contract.explanations import Action, Explanation, explain, fill, find
 
 if TYPE_CHECKING:
+    from django.utils.functional import _StrOrPromise
+
     from channels_wechat.contract.explanations import Params
 
 # Parameters that are moments, as ISO 8601.
-MOMENTS = ("first", "last", "stored")
+MOMENTS = ("first", "last", "stored", "since")
+# Parameters that are sentences of our own, stored in English and translated when they are read.
+SENTENCES = ("limit",)
 
 # Title and detail.
 INCIDENTS: dict[str, Explanation] = {
@@ -26,17 +31,84 @@ INCIDENTS: dict[str, Explanation] = {
         _("Gateway %(name)s takes no turns"),
         _("Questions that are tried again and again: %(count)s. Their pages say why."),
     ),
+    "chats_unmapped": Explanation(
+        Action.CONFIG,
+        _("Account %(name)s: chats without a mapping"),
+        _("Chats that nobody answers: %(chats)s. Messages: %(count)s. Map them to an agent, then replay them."),
+    ),
+    "chats_waiting": Explanation(
+        Action.CONFIG,
+        _("Account %(name)s: chats wait for staff"),
+        _(
+            "Chats that are paused or that staff answer: %(chats)s. Messages without an answer: %(count)s. "
+            "Answer them, or let the agent answer again."
+        ),
+    ),
+    "review_waiting": Explanation(
+        Action.CONFIG,
+        _("Account %(name)s: messages await your decision"),
+        _("Messages that WeChat's content check stopped: %(count)s. Release or dismiss them."),
+    ),
+    "window_closed": Explanation(
+        Action.WINDOW,
+        _("Account %(name)s: the reply window is closed"),
+        _("Messages on hold: %(count)s. Each is sent by itself as soon as the person writes again."),
+    ),
     "webhook_disabled": Explanation(Action.CONFIG, _("Webhook %(name)s was disabled"), "%(because)s"),
+    "webhook_failing": Explanation(
+        Action.RETRY,
+        _("Webhook %(name)s fails"),
+        _("Calls that are tried again and again: %(count)s. %(because)s"),
+    ),
     "account_failures": Explanation(
-        Action.PERMANENT, _("Account %(name)s: failed deliveries"), _("Failed deliveries: %(count)s.")
+        Action.PERMANENT,
+        _("Account %(name)s: failed deliveries – %(reason)s"),
+        _("Failed deliveries: %(count)s. %(because)s"),
+    ),
+    "gateway_failures": Explanation(
+        Action.PERMANENT,
+        _("Gateway %(name)s: failed deliveries – %(reason)s"),
+        _("Failed deliveries: %(count)s. %(because)s"),
     ),
     "webhook_failures": Explanation(
-        Action.PERMANENT, _("Webhook %(name)s: failed deliveries"), _("Failed deliveries: %(count)s.")
+        Action.PERMANENT,
+        _("Webhook %(name)s: failed deliveries – %(reason)s"),
+        _("Failed deliveries: %(count)s. %(because)s"),
+    ),
+    "uncertain": Explanation(
+        Action.UNKNOWN,
+        _("%(name)s: uncertain deliveries"),
+        _("They may have arrived already: %(count)s. Look into the chat, then replay or dismiss them. %(because)s"),
     ),
     "stuck": Explanation(
         Action.CONFIG,
         _("Messages wait"),
         _("Due for more than five minutes, deliveries: %(count)s. Are worker, beat and connector running?"),
+    ),
+    "sweep_silent": Explanation(
+        Action.CONFIG,
+        _("Worker or beat does not work"),
+        _("The last sweep was at %(since)s. Start worker and beat again: without them nothing is sent."),
+    ),
+    "sweep_never": Explanation(
+        Action.CONFIG,
+        _("Worker or beat does not work"),
+        _("There was no sweep yet. Start worker and beat: without them nothing is sent."),
+    ),
+    "connector_silent": Explanation(
+        Action.CONFIG,
+        _("No connector works"),
+        _("Connections that no connector holds: %(count)s. Start the connector: without it no agent is asked."),
+    ),
+    "quota_low": Explanation(
+        Action.WAIT,
+        _("Account %(name)s: a quota is nearly used up"),
+        _("%(limit)s: at most %(most)s, of which less than %(percent)s %% are left. Messages beyond it wait."),
+    ),
+    "alerts_off": Explanation(
+        Action.CONFIG,
+        _("Alerts are off"),
+        _("Nobody is alerted of incidents. Set up at least one channel for alerts."),
     ),
     "spooled": Explanation(
         Action.WAIT, _("Callbacks were stored on disk"), _("Messages that wait for the database: %(count)s.")
@@ -56,6 +128,27 @@ INCIDENTS: dict[str, Explanation] = {
     ),
 }
 
+# The values of `Severity` that are not a warning (2). Critical (3): people get no answer. Notice (1): it ends by itself, or nobody waits.
+SEVERITIES = {
+    "account_down": 3,
+    "gateway_down": 3,
+    "chats_unmapped": 3,
+    "chats_waiting": 3,
+    "stuck": 3,
+    "sweep_silent": 3,
+    "sweep_never": 3,
+    "connector_silent": 3,
+    "spool_unreadable": 3,
+    "window_closed": 1,
+    "alerts_off": 1,
+    "spooled": 1,
+    "spool_being_stored": 1,
+}
+
+
+def severity_of(code: str) -> int:
+    return SEVERITIES.get(code, 2)
+
 
 def title_of(code: str, params: Params) -> str:
     row = INCIDENTS.get(code)
@@ -64,7 +157,20 @@ def title_of(code: str, params: Params) -> str:
 
 def detail_of(code: str, params: Params) -> str:
     row = INCIDENTS.get(code)
-    return fill(row.cure, {name: _render_param(name, value) for name, value in params.items()}) if row else ""
+    shown = {name: _render_param(name, value) for name, value in params.items()}
+    return fill(row.cure, {"because": "", **shown}).strip() if row else ""
+
+
+def find_inner_explanation(params: Params) -> Explanation | None:
+    """Return what the table of the account, the gateway or the webhook says about the cause within; None where there is none."""
+    inner = params.get("because")
+    return find(table_for(inner["target"], inner["kind"]), inner["code"]) if isinstance(inner, dict) else None
+
+
+def in_english(sentence: _StrOrPromise) -> str:
+    """Return a sentence of our own as it is stored as a parameter of SENTENCES."""
+    with override("en"):
+        return str(sentence)
 
 
 def alert_error_of(error: Params) -> str:
@@ -75,4 +181,4 @@ def alert_error_of(error: Params) -> str:
 def _render_param(name: str, value: Any) -> Any:
     if name in MOMENTS:
         return f"{timezone.localtime(datetime.fromisoformat(value)):%Y-%m-%d %H:%M:%S}"
-    return show_nested(value)
+    return gettext(value) if name in SENTENCES and value else show_nested(value)

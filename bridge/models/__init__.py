@@ -6,7 +6,7 @@ from bridge.models.deliveries import Attempt, Carrier, Delivery, Outcome, Reason
 from bridge.models.directory import CustomerGroup, Department, DirectoryChange, DirectoryRead
 from bridge.models.fallbacks import FallbackSender
 from bridge.models.figures import ConversationFigures, CountedPeriod, DayFigures, HourFigures
-from bridge.models.incidents import Incident
+from bridge.models.incidents import Incident, Severity
 from bridge.models.messages import Attachment, AttachmentState, Message
 from bridge.models.routes import ERASED, Contact, Conversation, Route, SessionEpoch
 from bridge.models.webhooks import Event, WebhookEndpoint
@@ -38,6 +38,7 @@ __all__ = [
     "Reason",
     "Route",
     "SessionEpoch",
+    "Severity",
     "State",
     "Target",
     "WebhookEndpoint",

@@ -228,7 +228,7 @@ class Delivery(ExplainedMixin, models.Model):
             # The dead letters page, its badge, alerts and how many there are of each cause, without a look at the rows.
             models.Index(
                 fields=["-id"],
-                include=["state", "reason", "code", "account", "endpoint", "target", "finished_at"],
+                include=["state", "reason", "code", "account", "gateway", "endpoint", "target", "finished_at"],
                 condition=Q(state__in=("dead", "uncertain"), dismissed_at=None),
                 name="delivery_failures",
             ),
@@ -246,6 +246,13 @@ class Delivery(ExplainedMixin, models.Model):
                 fields=["finished_at"],
                 condition=Q(target="webhook", finished_at__isnull=False),
                 name="delivery_hook_age",
+            ),
+            # problems.sql: messages that no agent was asked about, by chat.
+            models.Index(
+                fields=["reason", "lane", "created_at"],
+                include=["account", "message"],
+                condition=Q(state="skipped", reason__in=("no_route", "paused", "human"), dismissed_at=None),
+                name="delivery_unanswered",
             ),
             # The list by target: webhooks are few beside the messages.
             models.Index(fields=["-id"], condition=Q(target="webhook"), name="delivery_hooks"),

@@ -213,6 +213,8 @@ class Conversation(models.Model):
             ),
             # search.messages: whose messages are meant by a platform's id.
             models.Index(fields=["peer_id"], name="conversation_peer_id"),
+            # problems.sql: chats that an agent does not answer.
+            models.Index(fields=["account"], condition=~models.Q(mode="bot"), name="conversation_without_agent"),
             # search.conversations: words of the title, a part of the id.
             GinIndex(
                 OpClass(Upper("title"), name="gin_trgm_ops"),

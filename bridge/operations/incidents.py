@@ -1,64 +1,70 @@
-"""Finds what is wrong: opens an incident for each problem, and closes it when the problem is gone."""
+"""Keeps the incidents: opens one for each problem, keeps it up to date, closes it when the problem is gone; and what staff do with it."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
 
-from django.db.models import Count, Exists, OuterRef, Q
+from django.db import transaction
+from django.db.models import F
+from django.db.models.functions import Coalesce
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from accounts import valkey
-from accounts.health import Health
-from accounts.models import ChannelAccount
-from bridge.explanations.tables import nest_cause
-from bridge.models import Carrier, Delivery, Incident, State, Target, WebhookEndpoint
+from bridge.models import Incident
 from bridge.operations import alerts
-from bridge.runtime.spool import journal, report
-from channels_wechat.contract.connection import LOGIN_STATES
-from channels_wechat.contract.explanations import Cause
-from openclaw.models import Gateway
+from bridge.operations.problems.chats import find_chats
+from bridge.operations.problems.failures import find_failures
+from bridge.operations.problems.outages import find_outages
+from bridge.operations.problems.problem import Names
+from bridge.operations.problems.processes import find_process_problems
+from bridge.security import audit
 
-# A short failure is no incident: accounts and gateways have this long to work again by themselves.
-MIN_OUTAGE = timedelta(minutes=2)
-# Work that waits longer than this without a reason of its own means that a process is missing.
-STUCK_AFTER = timedelta(minutes=5)
-# A turn that a gateway refused this often, in half a minute, is tried for up to an hour: staff should know before that.
-MIN_REFUSED_TRIES = 4
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
 
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """cause: what it is about, for example "account:3"; code, params: of `bridge.explanations.incidents`."""
-
-    cause: str
-    code: str
-    params: dict[str, Any]
+    from bridge.operations.problems.problem import Problem
 
 
 def update_incidents() -> None:
-    """Open an incident for each new problem, close the incidents whose problem is gone, and send the alerts that are due."""
-    problems = {
-        problem.cause: problem
-        for problem in [
-            *_find_accounts_and_gateways_down(),
-            *_find_refusing_gateways(),
-            *_find_disabled_webhooks(),
-            *_find_dead_letters(),
-            *_find_stuck_deliveries(),
-            *_find_spooled_callbacks(),
-        ]
-    }
-    for incident in Incident.objects.filter(closed_at=None).exclude(cause__in=problems):
-        incident.closed_at = timezone.now()
-        incident.save(update_fields=["closed_at"])
-    open_causes = set(Incident.objects.filter(closed_at=None).values_list("cause", flat=True))
-    new_problems = [problem for cause, problem in problems.items() if cause not in open_causes]
-    rows = [Incident(cause=one.cause, code=one.code, code_params=one.params) for one in new_problems]
-    Incident.objects.bulk_create(rows, ignore_conflicts=True)
+    """Open an incident for each new problem, update and close those that are open, and send the alerts that are due."""
+    problems = {problem.cause: problem for problem in find_problems()}
+    open_ones = {row.cause: row for row in Incident.objects.filter(closed_at=None)}
+    _close([row for cause, row in open_ones.items() if cause not in problems])
+    _update([(row, problems[cause]) for cause, row in open_ones.items() if cause in problems])
+    new = [problem for cause, problem in problems.items() if cause not in open_ones]
+    Incident.objects.bulk_create([Incident(**problem.as_columns()) for problem in new], ignore_conflicts=True)
     alerts.send_alerts()
+
+
+def find_problems() -> list[Problem]:
+    """Find everything that is wrong now, in about fifteen queries."""
+    names = Names.load()
+    return [*find_outages(names), *find_chats(names), *find_failures(names), *find_process_problems()]
+
+
+def _close(rows: list[Incident]) -> None:
+    """Close incidents whose problem is gone. That alerts were off could be told to nobody, so nothing of it is left to tell."""
+    Incident.objects.filter(pk__in=[row.pk for row in rows if row.code == "alerts_off"]).delete()
+    now = timezone.now()
+    gone = Incident.objects.filter(pk__in=[row.pk for row in rows], closed_at=None)
+    gone.update(closed_at=now, last_seen_at=Coalesce(F("last_seen_at"), now))
+
+
+def _update(pairs: list[tuple[Incident, Problem]]) -> None:
+    """Write what has changed of the open incidents: usually nothing."""
+    changed = []
+    for row, problem in pairs:
+        columns = problem.as_columns()
+        if any(getattr(row, name) != value for name, value in columns.items()):
+            changed.append(row)
+            for name, value in columns.items():
+                setattr(row, name, value)
+    if changed:
+        Incident.objects.bulk_update(changed, list(pairs[0][1].as_columns()))
 
 
 def record_sweep() -> None:
@@ -66,83 +72,64 @@ def record_sweep() -> None:
     valkey.try_valkey(lambda client: client.set("swept", time.time(), ex=86400), None)
 
 
-def _find_accounts_and_gateways_down() -> list[Problem]:
-    """Return a problem for each account and gateway that stopped, or has been failing for a while."""
-    is_down = Q(state=Health.STOPPED) | Q(state=Health.FAILING, state_since__lt=timezone.now() - MIN_OUTAGE)
-    accounts = ChannelAccount.objects.filter(is_down, enabled=True)
-    gateways = Gateway.objects.filter(is_down, enabled=True)
-    return [
-        *(
-            Problem(f"account:{row.pk}", "account_down", _params_of_outage(row, "channel", row.kind))
-            for row in accounts
-        ),
-        *(Problem(f"gateway:{row.pk}", "gateway_down", _params_of_outage(row, "agent")) for row in gateways),
-    ]
+class Mute(StrEnum):
+    """For how long an incident is muted; NONE: no longer."""
+
+    HOUR = "1h"
+    SHIFT = "8h"
+    DAY = "1d"
+    END = "end"
+    NONE = "none"
 
 
-def _params_of_outage(row: ChannelAccount | Gateway, target: str, kind: str = "") -> dict[str, Any]:
-    return {"name": row.name, "because": nest_cause(Cause(row.state_code, row.state_params), target, kind)}
+MUTE_TIMES = {Mute.HOUR: timedelta(hours=1), Mute.SHIFT: timedelta(hours=8), Mute.DAY: timedelta(days=1)}
+MUTE_LABELS = {
+    Mute.HOUR: _("for 1 hour"),
+    Mute.SHIFT: _("for 8 hours"),
+    Mute.DAY: _("for a day"),
+    Mute.END: _("until it is resolved"),
+    Mute.NONE: _("no longer"),
+}
 
 
-def _find_refusing_gateways() -> list[Problem]:
-    """Return a problem for each gateway that is connected and refuses turns again and again."""
-    refused = Delivery.objects.filter(target=Target.AGENT, state=State.PENDING, tries__gte=MIN_REFUSED_TRIES)
-    names = ("gateway_id", "gateway__name")
-    rows = refused.filter(gateway__enabled=True).values(*names).annotate(count=Count("pk"))
-    return [
-        Problem(
-            f"turns:{row['gateway_id']}",
-            "gateway_takes_no_turns",
-            {"name": row["gateway__name"], "count": row["count"]},
-        )
-        for row in rows
-    ]
+class IsResolved(Exception):
+    """The incident was resolved meanwhile: there is nothing left to acknowledge, to mute or to assign."""
 
 
-def _find_dead_letters() -> list[Problem]:
-    rows = Delivery.objects.filter(state__in=(State.DEAD, State.UNCERTAIN), dismissed_at=None)
-    rows = rows.exclude(target=Target.WEBHOOK, endpoint=None)  # an alert that fails must not raise an alert
-    names = ("account_id", "account__name", "endpoint_id", "endpoint__name")
-    return [_problem_of_dead_letters(row) for row in rows.values(*names).annotate(count=Count("pk"))]
+def acknowledge(incident: Incident, by: User) -> None:
+    """Note that somebody knows of it; whoever did it first stays named. Raises IsResolved."""
+    if incident.acknowledged_at is None:
+        _change(incident, "acknowledged", acknowledged_at=timezone.now(), acknowledged_by=by)
+    elif incident.closed_at:
+        raise IsResolved
 
 
-def _problem_of_dead_letters(row: dict[str, Any]) -> Problem:
-    if row["endpoint_id"]:
-        params = {"name": row["endpoint__name"], "count": row["count"]}
-        return Problem(f"dead:hook:{row['endpoint_id']}", "webhook_failures", params)
-    return Problem(
-        f"dead:{row['account_id']}", "account_failures", {"name": row["account__name"], "count": row["count"]}
-    )
+def mute(incident: Incident, how_long: Mute) -> None:
+    """Take it off the first page for a time, or put it back. Raises IsResolved."""
+    time_left = MUTE_TIMES.get(how_long)
+    until = timezone.now() + time_left if time_left else None
+    word = "no longer muted" if how_long is Mute.NONE else f"muted: {how_long}"
+    _change(incident, word, muted_until=until, muted_to_end=how_long is Mute.END)
 
 
-def _find_disabled_webhooks() -> list[Problem]:
-    """Return a problem for each webhook that the bridge disabled because of its answers."""
-    endpoints = WebhookEndpoint.objects.filter(enabled=False).exclude(disabled_code="")
-    return [Problem(f"hook:{row.pk}", "webhook_disabled", _params_of_webhook(row)) for row in endpoints]
+def assign(incident: Incident, owner: User | None) -> None:
+    """Say who deals with it; None: nobody. Raises IsResolved."""
+    _change(incident, f"assigned to {owner.get_username()}" if owner else "assigned to nobody", owner=owner)
 
 
-def _params_of_webhook(row: WebhookEndpoint) -> dict[str, Any]:
-    return {"name": row.name, "because": nest_cause(Cause(row.disabled_code), "webhook")}
+def write_note(incident: Incident, text: str) -> None:
+    """Replace the note that staff keep with it, also after its end."""
+    with transaction.atomic():
+        incident.note = text
+        incident.save(update_fields=["note"])
+        audit.log_action("note changed", [incident])
 
 
-def _find_spooled_callbacks() -> list[Problem]:
-    """Return a problem where callbacks wait on this machine's disk. Storing them closes the incident."""
-    waiting = journal.read_status()
-    problems = []
-    if waiting.messages:
-        problems.append(Problem(report.CAUSE, "spooled", {"count": waiting.messages}))
-    if waiting.unreadable:
-        problems.append(Problem(f"{report.CAUSE}:unreadable", "spool_unreadable", {"count": waiting.unreadable}))
-    return problems
-
-
-def _find_stuck_deliveries() -> list[Problem]:
-    """Return a problem where a delivery is due for minutes although its account works: a worker, beat or connector is missing."""
-    late = Delivery.objects.filter(state=State.PENDING, due_at__lt=timezone.now() - STUCK_AFTER)
-    late = late.filter(account__enabled=True).exclude(account__state=Health.STOPPED)
-    late = late.exclude(target=Target.CHANNEL, account__sending_stopped_at__isnull=False)
-    late = late.exclude(carrier=Carrier.SOCKET, account__connection__state__in=LOGIN_STATES)
-    late = late.exclude(gateway__enabled=False).exclude(gateway__state__in=(Health.STOPPED, Health.FAILING))
-    before = Delivery.objects.filter(lane=OuterRef("lane"), seq__lt=OuterRef("seq"))
-    count = late.exclude(Exists(before.filter(state__in=(State.PENDING, State.SENDING)))).count()
-    return [Problem("stuck", "stuck", {"count": count})] if count else []
+def _change(incident: Incident, action: str, **columns: Any) -> None:
+    """Change an open incident, with a line in the audit log, in one transaction. Raises IsResolved."""
+    with transaction.atomic():
+        if not Incident.objects.filter(pk=incident.pk, closed_at=None).update(**columns):
+            raise IsResolved
+        for name, value in columns.items():
+            setattr(incident, name, value)
+        audit.log_action(action, [incident])

@@ -14,12 +14,13 @@ from channels_wechat.contract.connection import LOGIN_STATES
 from channels_wechat.contract.errors import ChannelError
 from channels_wechat.contract.explanations import Action
 
-# Seconds from one probe to the next; the last one repeats. A day of failing costs about a hundred calls.
-PROBE_SECONDS = (60, 120, 240, 480, 900)
+# Seconds from one probe to the next; the last one repeats. So an account that works again is shown as failing for five minutes at most,
+# and a day of failing costs about three hundred calls.
+PROBE_SECONDS = (60, 120, 240, 300)
 # One run probes at most so many accounts, because each call may wait for a time-out.
 MAX_PROBES = 10
 # An account whose platform has no call for this counts as working when nothing failed for so long.
-QUIET_TIME = timedelta(minutes=10)
+QUIET_TIME = timedelta(minutes=5)
 
 
 def probe_failing() -> int:

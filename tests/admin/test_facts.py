@@ -96,27 +96,6 @@ def test_a_file_takes_the_right_to_see_messages_too(
 
 # --- incidents ----------------------------------------------------------------------------------------------------------------
 
-WORK, LETTERS = "/admin/bridge/delivery/?open=waiting", "/admin/bridge/delivery/dead-letters/"
-LINKS = {
-    "account:7": [f"{WORK}&account__id__exact=7", "/admin/accounts/channelaccount/7/change/"],
-    "gateway:7": [f"{WORK}&gateway__id__exact=7", "/admin/openclaw/gateway/7/change/"],
-    "turns:7": [f"{WORK}&gateway__id__exact=7", "/admin/openclaw/gateway/7/change/"],
-    "hook:7": ["/admin/bridge/webhookendpoint/7/change/"],
-    "dead:7": [f"{LETTERS}?account__id__exact=7", "/admin/accounts/channelaccount/7/change/"],
-    "dead:hook:7": [f"{LETTERS}?endpoint__id__exact=7", "/admin/bridge/webhookendpoint/7/change/"],
-    "stuck": [WORK],
-    "spool": ["/admin/#on-disk"],
-    "spool:unreadable": ["/admin/#on-disk"],
-}
-
-
-@pytest.mark.parametrize("cause", LINKS)
-def test_an_incident_leads_to_its_own_rows(boss: Client, cause: str) -> None:
-    incident = factories.incident(cause, "It")
-    links = boss.get(reverse("admin:bridge_incident_change", args=[incident.pk])).context["links"]
-    assert [link["url"] for link in links] == LINKS[cause]
-
-
 MAIL = {"code": "mail", "params": {"detail": "no connection"}}
 
 

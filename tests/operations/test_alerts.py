@@ -71,18 +71,19 @@ def test_what_is_switched_off_is_nobodys_trouble() -> None:
     assert causes() == set()
 
 
-def test_dead_letters_are_one_incident_for_each_account(mailoutbox: list[EmailMessage]) -> None:
+def test_failures_with_one_cause_are_one_incident(mailoutbox: list[EmailMessage]) -> None:
     first, second = app(), bot()
     failed = [to_send(first, str(number)) for number in range(3)]
     for delivery in failed:
         shift(delivery, state="dead", reason=Reason.PERMANENT, finished_at=0)
     incidents.update_incidents()
-    assert causes() == {f"dead:{first.pk}"}
+    assert causes() == {f"dead:account:{first.pk}:permanent:"}
     assert "Failed deliveries: 3." in mailoutbox[0].body
     unclear = to_send(second_app := app(agent_id=7))
     shift(unclear, state="uncertain", reason=Reason.UNKNOWN, finished_at=0)
     incidents.update_incidents()
-    assert causes() == {f"dead:{first.pk}", f"dead:{second_app.pk}"}
+    unclear_cause = f"uncertain:account:{second_app.pk}:unknown:"
+    assert causes() == {f"dead:account:{first.pk}:permanent:", unclear_cause}
     shift(unclear, dismissed_at=0)
     assert "+00:00" not in mailoutbox[0].body
     for delivery in failed:
@@ -170,10 +171,21 @@ def test_nobody_was_told_where_no_channel_is_set(settings: object) -> None:
     settings.ALERT_EMAIL, settings.ALERT_WEBHOOK_URL = [], ""  # type: ignore[attr-defined]
     account = app(columns={"state": Health.STOPPED})
     incidents.update_incidents()
-    assert Incident.objects.get().notified_at is None
+    assert causes() == {f"account:{account.pk}", "alerts_off"}
     account.revive()
     incidents.update_incidents()
-    assert Incident.objects.get().resolved_notified_at is None
+    assert causes() == {"alerts_off"}
+    assert not Incident.objects.exclude(notified_at=None, resolved_notified_at=None).exists()
+
+
+def test_nobody_is_told_that_alerts_were_off(settings: object, mailoutbox: list[EmailMessage]) -> None:
+    settings.ALERT_EMAIL = []  # type: ignore[attr-defined]
+    incidents.update_incidents()
+    assert causes() == {"alerts_off"}
+    settings.ALERT_EMAIL = ["boss@example.com"]  # type: ignore[attr-defined]
+    incidents.update_incidents()
+    assert not Incident.objects.exists()
+    assert mailoutbox == []
 
 
 def test_a_channel_that_is_set_later_is_not_flooded_with_what_was_over_long_ago(

@@ -40,7 +40,8 @@ def test_viewers_see_everything_but_content_and_people() -> None:
 
 
 def test_operators_read_and_do_the_daily_work_but_configure_nothing() -> None:
-    work = "read_content send_message replay_delivery dismiss_delivery pause_conversation change_conversation change_contact"
+    work = "read_content send_message replay_delivery dismiss_delivery pause_conversation change_conversation "
+    work += "change_contact handle_incident"
     assert rights("Operators") == READING_ONLY | {f"bridge.{right}" for right in work.split()}
 
 

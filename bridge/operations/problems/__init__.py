@@ -1,0 +1,1 @@
+"""What can be wrong: each module finds problems of one subject, in few queries, each by an index."""

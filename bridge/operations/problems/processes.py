@@ -1,0 +1,116 @@
+"""Finds what is wrong with the bridge itself: processes that do not work, callbacks on disk, quotas, and alerts that nobody gets."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import Count, Exists, Min, OuterRef, Q
+from django.utils import timezone
+
+from accounts import valkey
+from accounts.channels import build_channel
+from accounts.health import Health
+from accounts.limits import all_limits, list_remaining
+from accounts.models import ChannelAccount, Connection
+from bridge.explanations.incidents import in_english
+from bridge.models import Carrier, Delivery, State, Target
+from bridge.operations import alerts
+from bridge.operations.problems.problem import Problem
+from bridge.runtime.spool import journal, report
+from channels_wechat.contract.connection import LOGIN_STATES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Work that waits longer than this without a reason of its own means that a process is missing.
+STUCK_AFTER = timedelta(minutes=5)
+# The sweep runs once a second, but a restart of worker or beat takes several seconds.
+MAX_SWEEP_SECONDS = 30
+# A lease lasts 15 seconds, and another connector takes over when it has ended.
+MAX_UNHELD = timedelta(minutes=1)
+# A quota of so many seconds or longer does not come back while somebody looks; a shorter one does.
+SHORTEST_QUOTA = 3600
+QUOTA_PERCENT = 10
+
+
+def find_process_problems() -> Iterator[Problem]:
+    yield from _find_stuck_deliveries()
+    yield from find_silent_sweep(before_first=False)
+    yield from _find_silent_connector()
+    yield from _find_spooled_callbacks()
+    yield from _find_low_quotas()
+    if not alerts.list_channels():
+        yield Problem("alerts_off", "alerts_off")
+
+
+def find_silent_sweep(*, before_first: bool) -> list[Problem]:
+    """Return a problem where the last sweep is long ago. A page has to ask for itself, because without a worker no incident is opened.
+
+    before_first: also where Valkey knows of no sweep yet, as before the first start of a worker, or just after Valkey lost its data.
+    """
+    swept = valkey.try_valkey(lambda client: client.get("swept") or "", None)
+    if swept is None:
+        return []
+    if not swept:
+        return [Problem("sweep", "sweep_never")] if before_first else []
+    last = datetime.fromtimestamp(float(swept), UTC)
+    if time.time() - float(swept) <= MAX_SWEEP_SECONDS:
+        return []
+    return [Problem("sweep", "sweep_silent", {"since": last.isoformat()}, first_seen_at=last)]
+
+
+def _find_silent_connector() -> Iterator[Problem]:
+    """Find connections that should be held by a connector, where none holds any."""
+    works = Q(account__enabled=True) & ~Q(account__state=Health.STOPPED)
+    works |= Q(gateway__enabled=True) & ~Q(gateway__state=Health.STOPPED)
+    now = timezone.now()
+    rows = Connection.objects.filter(works, pull_due_at=None, owner_until__isnull=False)
+    found: Any = rows.aggregate(
+        held=Count("pk", filter=Q(owner_until__gt=now - MAX_UNHELD)), total=Count("pk"), first=Min("owner_until")
+    )
+    if found["total"] and not found["held"]:
+        count = found["total"]
+        yield Problem("connector", "connector_silent", {"count": count}, count=count, first_seen_at=found["first"])
+
+
+def _find_stuck_deliveries() -> Iterator[Problem]:
+    """Find deliveries that are due for minutes although their account works: a worker, beat or connector is missing."""
+    late = Delivery.objects.filter(state=State.PENDING, due_at__lt=timezone.now() - STUCK_AFTER)
+    late = late.filter(account__enabled=True).exclude(account__state=Health.STOPPED)
+    late = late.exclude(target=Target.CHANNEL, account__sending_stopped_at__isnull=False)
+    late = late.exclude(carrier=Carrier.SOCKET, account__connection__state__in=LOGIN_STATES)
+    late = late.exclude(gateway__enabled=False).exclude(gateway__state__in=(Health.STOPPED, Health.FAILING))
+    before = Delivery.objects.filter(lane=OuterRef("lane"), seq__lt=OuterRef("seq"))
+    late = late.exclude(Exists(before.filter(state__in=(State.PENDING, State.SENDING)))).order_by()
+    found: Any = late.aggregate(count=Count("pk"), first=Min("due_at"))
+    if found["count"]:
+        yield Problem("stuck", "stuck", {"count": found["count"]}, count=found["count"], first_seen_at=found["first"])
+
+
+def _find_spooled_callbacks() -> Iterator[Problem]:
+    """Find callbacks that wait on this machine's disk. Storing them closes the incident."""
+    waiting = journal.read_status()
+    if waiting.messages:
+        yield Problem(report.CAUSE, "spooled", {"count": waiting.messages}, count=waiting.messages)
+    if waiting.unreadable:
+        count = waiting.unreadable
+        yield Problem(f"{report.CAUSE}:unreadable", "spool_unreadable", {"count": count}, count=count)
+
+
+def _find_low_quotas() -> Iterator[Problem]:
+    """Find accounts of which a quota of an hour or longer is nearly used up, as the bridge counts its own calls."""
+    for account in ChannelAccount.objects.filter(enabled=True).exclude(state=Health.STOPPED):
+        limits = [limit for limit in all_limits(build_channel(account)) if limit.scope == "account"]
+        long_ones = [limit for limit in limits if limit.per >= SHORTEST_QUOTA]
+        for limit, left in list_remaining(long_ones, str(account.key)):
+            if left is None or left * 100 > limit.count * QUOTA_PERCENT:
+                continue
+            params = {
+                "name": account.name,
+                "limit": in_english(limit.label),
+                "most": limit.count,
+                "percent": QUOTA_PERCENT,
+            }
+            yield Problem(f"quota:{account.pk}:{limit.name}", "quota_low", params, account_id=account.pk)

@@ -11,7 +11,7 @@ import threading
 from collections import Counter
 from typing import Any
 
-from accounts import valkey
+from accounts import valkey, work
 
 KEY = "counters"
 EVERY_SECONDS = 1.0
@@ -69,6 +69,7 @@ def _write(client: Any, counts: Counter[Counted]) -> bool:
     with client.pipeline(transaction=True) as pipe:
         for counted, count in counts.items():
             pipe.hincrby(KEY, json.dumps(counted), count)
+        work.record(pipe, counts)
         pipe.execute()
     return True
 

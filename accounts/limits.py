@@ -86,5 +86,33 @@ def list_remaining(limits: Sequence[Limit], account_key: str, peer: str = "") ->
     return [(limit, max(0, limit.count - n) if n >= 0 else None) for limit, n in zip(limits, counts, strict=True)]
 
 
+def list_remaining_of_all(accounts: Sequence[tuple[str, Sequence[Limit]]]) -> list[list[tuple[Limit, int | None]]]:
+    """Return for each account, given by key and limits, the limits that all its peers share, with the calls that are left.
+
+    One round trip to Valkey for all; None while the counters cannot be read.
+    """
+    shared = [(key, [limit for limit in limits if limit.scope == "account"]) for key, limits in accounts]
+    flat = [(key, limit) for key, limits in shared for limit in limits]
+
+    def read(valkey: Any) -> list[dict[str, str]]:
+        with valkey.pipeline(transaction=False) as pipe:
+            for key, limit in flat:
+                pipe.hgetall(_key(limit, key, ""))
+            found: list[dict[str, str]] = pipe.execute()
+            return found
+
+    nothing: list[dict[str, str]] | None = None
+    found = try_valkey(read, nothing)
+    slices = iter([None] * len(flat) if found is None else found)
+    return [[(limit, _count_left(limit, next(slices))) for limit in limits] for _account, limits in shared]
+
+
+def _count_left(limit: Limit, slices: dict[str, str] | None) -> int | None:
+    if slices is None:
+        return None
+    first = int(time.time() // (limit.per / SLICES)) - SLICES
+    return max(0, limit.count - sum(int(count) for at, count in slices.items() if int(at) >= first))
+
+
 def _key(limit: Limit, account_key: str, peer: str) -> str:
     return f"limit:{account_key}:{limit.name}" + (f":{peer}" if limit.scope != "account" else "")

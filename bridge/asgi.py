@@ -13,7 +13,7 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "bridge.settings")
 django.setup(set_prefix=False)
 
-from accounts import channels  # noqa: E402
+from accounts import channels, work  # noqa: E402
 from bridge.operations import health  # noqa: E402
 from bridge.pipeline.inbound.callbacks import PATH, Callbacks  # noqa: E402
 from bridge.pipeline.inbound.spool_drain import Keeper  # noqa: E402
@@ -50,6 +50,7 @@ class Application:
             return
         if self.keeper:
             self.keeper.start()
+            work.begin("web" if self.has_pages else "callbacks")
         scope["headers"] = proxies.without_ambiguous(scope["headers"])
         request = Request(scope, receive)
         try:

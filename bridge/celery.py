@@ -11,6 +11,7 @@ from celery.signals import after_task_publish, worker_shutting_down
 from django.conf import settings
 from kombu.transport.virtual import Channel
 
+from accounts import counters, work
 from bridge.runtime.launcher import liveness
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "bridge.settings")
@@ -29,6 +30,7 @@ class SignsOfLife(StartStopStep):
     requires = ("celery.worker.components:Timer",)
 
     def start(self, parent: Any) -> None:
+        work.begin("worker")
         # Runs when the loop does, so when every other step has started.
         parent.timer.call_after(0, liveness.touch_sign, ("worker",))
         parent.timer.call_repeatedly(liveness.TOUCH_SECONDS, liveness.touch_sign, ("worker",))
@@ -60,4 +62,6 @@ app.steps["worker"].update({SignsOfLife, Answering})
 @after_task_publish.connect(sender="bridge.runtime.worker.tasks.sweep")
 def _ticked(**_kwargs: Any) -> None:
     """Only the clock publishes this task, each second."""
+    work.begin("beat")
+    counters.add("ticks")
     liveness.touch_sign("beat")

@@ -310,7 +310,10 @@ UNFOLD = {
     "SHOW_VIEW_ON_SITE": False,
     "SHOW_BACK_BUTTON": True,
     "BORDER_RADIUS": "8px",
-    "STYLES": [lambda _request: static("bridge/admin.css")],
+    "STYLES": [
+        lambda _request: static("bridge/admin.css"),
+        lambda _request: static("bridge/dashboard.css"),
+    ],
     "SCRIPTS": [
         lambda _request: static("bridge/admin.js"),
         lambda _request: static("bridge/live.js"),

@@ -1,49 +1,93 @@
-"""The start page: one look at everything; each figure leads to the list behind it."""
+"""The start page: one look at everything; each figure leads to the list behind it.
+
+Its parts are pages of their own, which the start page's script fetches at once and keeps up to date: so the cause of a trouble above them
+stands there before they are counted, and no page costs many queries.
+"""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
+from django.db.models import Q
+from django.http import Http404, HttpResponse
+from django.shortcuts import render
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts.health import Health
+from accounts.models import ChannelAccount
+from bridge.admin import charts, sides
 from bridge.admin.base import user_of
 from bridge.admin.incidents import describe_alerts
-from bridge.models import Reason
+from bridge.models import Incident, Reason
 from bridge.operations import dashboard
+from bridge.runtime.spool import report
+from bridge.runtime.spool.journal import read_status
 from channels_wechat import can
 from channels_wechat.contract.connection import Login
+from openclaw.models import Gateway
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
     from django.utils.functional import _StrOrPromise
 
-    from accounts.models import ChannelAccount
-    from openclaw.models import Gateway
-
-# The chart's inner size in its own units; the browser scales it.
-WIDTH, HEIGHT, SLOT = 480, 100, 20
+# The ranges of the charts, in days.
+RANGES = ((1, _("today")), (7, _("7 days")), (30, _("30 days")))
 
 
 def add_figures(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """Add the figures to the start page; the theme calls it."""
-    allowed = user_of(request).has_perm
-    board = dashboard.read_dashboard()
-    for row in board.accounts:
-        row.waiting = board.waits_for_account.get(row.pk, 0)  # type: ignore[attr-defined]  # for its column
-    for home in board.gateways:
-        home.waiting = board.waits_for_gateway.get(home.pk, 0)  # type: ignore[attr-defined]  # for its column
+    """Add what stands on the start page itself; the theme calls it."""
+    accounts = list(ChannelAccount.objects.only("name", "kind", "key", "enabled", "state"))
+    gateways = list(Gateway.objects.only("name", "enabled", "state"))
     return {
         **context,
         "title": _("Dashboard"),
-        "board": board,
-        "figures": _build_figures(board) if allowed("bridge.view_delivery") else [],
-        "bars": _build_bars(board.hours),
-        "chart": {"width": WIDTH, "height": HEIGHT, "peak": _find_peak(board.hours)},
-        "steps": _list_first_steps(board),
+        "days": _read_range(request),
+        "steps": _list_first_steps(accounts, gateways),
+        **_read_incidents(),
         **describe_alerts(),
+    }
+
+
+def show_part(request: HttpRequest, part: str) -> HttpResponse:
+    """Answer one part of the start page: `numbers` or `sides`. Raises Http404."""
+    if part == "numbers":
+        return render(request, "admin/bridge/dashboard/numbers.html", _read_numbers(request))
+    if part == "sides":
+        return render(request, "admin/bridge/dashboard/sides.html", sides.read_sides(user_of(request)))
+    raise Http404
+
+
+def _read_incidents() -> dict[str, Any]:
+    """Return what is wrong, and what was stored on disk within a day."""
+    spooled = Q(cause=report.CAUSE, closed_at__gt=timezone.now() - timedelta(days=1))
+    found = list(Incident.objects.filter(Q(closed_at=None) | spooled)[:50])
+    return {
+        "incidents": [incident for incident in found if incident.closed_at is None][:10],
+        "spooled": [incident for incident in found if incident.closed_at],
+        "spool": read_status(),
+    }
+
+
+def _read_range(request: HttpRequest) -> int:
+    given = request.GET.get("days", "")
+    return next((days for days, _label in RANGES if str(days) == given), 1)
+
+
+def _read_numbers(request: HttpRequest) -> dict[str, Any]:
+    allowed, days = user_of(request).has_perm, _read_range(request)
+    board = dashboard.read_dashboard()
+    names = dict(Gateway.objects.values_list("pk", "name"))
+    return {
+        "now": timezone.now(),
+        "days": days,
+        "ranges": [{"days": number, "label": label, "active": number == days} for number, label in RANGES],
+        "figures": _build_figures(board) if allowed("bridge.view_delivery") else [],
+        "chart": charts.build_columns(board.points_of(days), by_hour=days == 1),
+        "times": charts.build_times(board.times_of(days), names),
     }
 
 
@@ -81,32 +125,10 @@ def _build_warning_figure(label: _StrOrPromise, value: int, link: str) -> dict[s
     return {"label": label, "value": value, "link": link, "tone": "bad" if value else ""}
 
 
-def _find_peak(hours: list[dashboard.Hour]) -> int:
-    return max((max(hour.incoming, hour.outgoing) for hour in hours), default=0)
-
-
-def _build_bars(hours: list[dashboard.Hour]) -> list[dict[str, Any]]:
-    """Return two bars for each hour, in the chart's units."""
-    scale = HEIGHT / (_find_peak(hours) or 1)
-    bars = []
-    for hour in hours:
-        tall_in, tall_out = round(hour.incoming * scale, 1), round(hour.outgoing * scale, 1)
-        left = hour.hour * SLOT
-        bars.append(
-            {
-                "hour": hour,
-                "in": {"x": left + 2, "y": HEIGHT - tall_in, "height": tall_in},
-                "out": {"x": left + 10, "y": HEIGHT - tall_out, "height": tall_out},
-                "label": {"x": left + 2, "text": f"{hour.hour:02}"} if hour.hour % 3 == 0 else None,
-            }
-        )
-    return bars
-
-
-def _list_first_steps(board: dashboard.Dashboard) -> list[dict[str, Any]]:
+def _list_first_steps(accounts: list[ChannelAccount], gateways: list[Gateway]) -> list[dict[str, Any]]:
     """Return the steps that are left before the first message can be answered."""
-    steps = [*_list_account_steps(board.accounts), *_list_gateway_steps(board.gateways)]
-    if not board.accounts or not board.gateways:
+    steps = [*_list_account_steps(accounts), *_list_gateway_steps(gateways)]
+    if not accounts or not gateways:
         text = _("Then map a group or person to an agent.")
         steps.append({"text": text, "link": reverse("admin:bridge_route_add")})
     return steps

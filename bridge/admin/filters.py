@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
@@ -28,4 +28,20 @@ class DayFilter(admin.SimpleListFilter):
             return queryset.filter(created_at__gte=midnight - timedelta(days=1), created_at__lt=midnight)
         if self.value() == "week":
             return queryset.filter(created_at__gte=midnight - timedelta(days=6))
+        if days := parse_days(self.value() or ""):
+            first, last = (midnight_of(day) for day in (days[0], days[1] + timedelta(days=1)))
+            return queryset.filter(created_at__gte=first, created_at__lt=last)
         return queryset
+
+
+def parse_days(text: str) -> tuple[date, date] | None:
+    """Return the first and last day of "2026-11-27" or "2026-11-01..2026-11-27", as reports link to them; None where it is neither."""
+    first, _dots, last = text.partition("..")
+    try:
+        return date.fromisoformat(first), date.fromisoformat(last or first)
+    except ValueError:
+        return None
+
+
+def midnight_of(day: date) -> datetime:
+    return timezone.make_aware(datetime.combine(day, time()), timezone.get_current_timezone())

@@ -13,6 +13,7 @@ from accounts.fields import sealed
 from accounts.forms import ENTER_AGAIN, STORED, OneErrorPerField, show_what_was_typed
 from accounts.health import Health
 from accounts.models import Connection
+from bridge.admin.accounts.uptime import describe_uptime
 from bridge.admin.base import TESTED, ConfiguredAdmin
 from bridge.admin.unfold import style
 from bridge.connector import leases
@@ -140,6 +141,7 @@ class GatewayAdmin(ConfiguredAdmin[Gateway]):
             "may_change": self.has_change_permission(request),
             "agents": [agent_fields(agent) for agent in gateway.agents],
             "uses": list_account_uses(gateway),
+            "uptime": describe_uptime(gateway),
         }
         return super().change_view(request, object_id, form_url, {**about, **(extra_context or {})})
 

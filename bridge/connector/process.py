@@ -11,6 +11,7 @@ import redis.asyncio
 from django.conf import settings
 from redis.exceptions import RedisError
 
+from accounts import work
 from bridge.connector import leases
 from bridge.connector.accounts import AccountConnection
 from bridge.connector.gateways import CLOSE_SECONDS, POLL_SECONDS, GatewayConnection
@@ -58,6 +59,7 @@ class Connector:
 
     async def run(self) -> None:
         """Run until `stop`. Turns that have not ended are left to the next connector, which finds their answers by their keys."""
+        work.begin("connector")
         helpers = [
             asyncio.create_task(task)
             for task in (self._listen(), self._publish_partials(), self._keep_leases(), self.senders.run())

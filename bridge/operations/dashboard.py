@@ -1,62 +1,64 @@
-"""The figures of the start page, read from the rows."""
+"""The figures of the start page, read from the rows and from what was counted of them."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from django.db.models import Count, Min, Q
-from django.db.models.functions import TruncHour
+from django.db.models import Count, Q
 from django.utils import timezone
 
-from accounts.health import Health
-from accounts.models import ChannelAccount
-from bridge.models import Delivery, Incident, Message, Reason, State, Target
-from bridge.runtime.spool import report
-from bridge.runtime.spool.journal import SpoolStatus, read_status
-from openclaw.models import Gateway
+from bridge.models import Delivery, Reason, State, Target
+from bridge.operations.figures.reading_sql import BY_DAY_AND_AGENT, OPEN_WORK, TODAY_BY_HOUR, DayRow, OpenWork
+from bridge.operations.figures.times import BUCKETS, percentile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 # The badge says "99+" beyond this.
 MAX_BADGE = 100
+DAYS = 30
 DEAD = Q(state__in=(State.DEAD, State.UNCERTAIN), dismissed_at=None)
 # Deliveries that the content check objected to, or could not check: they wait for a person.
 REVIEW = Q(state=State.HELD, reason=Reason.REVIEW)
 OPEN = Q(state__in=(State.PENDING, State.SENDING, State.HELD))
 
 
-@dataclass(frozen=True)
-class Hour:
-    hour: int
-    incoming: int
-    outgoing: int
+@dataclass(frozen=True, slots=True)
+class Point:
+    """What was received, sent and failed in an hour or on a day that begins at `at`."""
+
+    at: datetime
+    incoming: int = 0
+    outgoing: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AgentTimes:
+    """How long the answers of an agent took, in seconds."""
+
+    gateway_id: int | None
+    agent_id: str
+    answers: int
+    p50: float | None
+    p95: float | None
 
 
 @dataclass(frozen=True)
 class Dashboard:
-    """The figures of the start page, of today in the site's time zone. held_by: `Reason` → how many deliveries are held for it.
-
-    spooled: callbacks that were stored on disk and, within a day, in the database; spool: those that wait on disk now.
-    """
+    """The figures of the start page, in the site's time zone. hours: of today; held_by: `Reason` → how many deliveries are held for it."""
 
     since: datetime
-    hours: list[Hour]
+    hours: list[Point]
     waiting: int
     oldest_waiting: datetime | None
     held_by: dict[str, int]
     dead: int
     uncertain: int
-    accounts: list[ChannelAccount] = field(default_factory=list)
-    gateways: list[Gateway] = field(default_factory=list)
-    incidents: list[Incident] = field(default_factory=list)
-    spooled: list[Incident] = field(default_factory=list)
-    spool: SpoolStatus = field(default_factory=SpoolStatus)
-    # How many deliveries wait for an account or a gateway that does not work, by its id.
-    waits_for_account: dict[int, int] = field(default_factory=dict)
-    waits_for_gateway: dict[int, int] = field(default_factory=dict)
+    counted: list[DayRow] = field(default_factory=list)
 
     @property
     def held(self) -> int:
@@ -70,55 +72,97 @@ class Dashboard:
     def outgoing(self) -> int:
         return sum(hour.outgoing for hour in self.hours)
 
+    @property
+    def failed(self) -> int:
+        return sum(hour.failed for hour in self.hours)
+
+    def points_of(self, days: int) -> list[Point]:
+        """Return the hours of today for one day, otherwise the days up to today."""
+        if days == 1:
+            return self.hours
+        sums: dict[date, list[int]] = defaultdict(lambda: [0, 0, 0])
+        for row in self.counted:
+            for place, value in enumerate((row.incoming, row.outgoing, row.failed)):
+                sums[row.day][place] += value
+        sums[self.since.date()] = [self.incoming, self.outgoing, self.failed]
+        starts = [self.since - timedelta(days=days - 1 - number) for number in range(days)]
+        return [Point(start, *sums[start.date()]) for start in starts]
+
+    def times_of(self, days: int) -> list[AgentTimes]:
+        """Return the times to answer of each agent in the last days, today included, most answers first."""
+        first = self.since.date() - timedelta(days=days - 1)
+        sums: dict[tuple[int | None, str], list[int]] = defaultdict(lambda: [0] * BUCKETS)
+        for row in self.counted:
+            if row.day >= first and any(row.answer_times):
+                key = row.gateway_id, row.agent_id
+                sums[key] = [a + b for a, b in zip(sums[key], row.answer_times, strict=True)]
+        found = [
+            AgentTimes(*key, sum(times), percentile(times, 0.5), percentile(times, 0.95)) for key, times in sums.items()
+        ]
+        return sorted(found, key=lambda one: -one.answers)
+
+
+@dataclass
+class Backlog:
+    """What waits for one account or gateway. oldest: since when."""
+
+    total: int = 0
+    oldest: datetime | None = None
+
+    def add(self, row: OpenWork) -> None:
+        self.total += row.total
+        self.oldest = min(self.oldest or row.oldest, row.oldest)
+
 
 def read_dashboard() -> Dashboard:
-    """Read all figures in eight queries, none of which reads more than today's messages, the open work and the undismissed failures."""
+    """Read the figures in four queries, none of which reads more than an hour's messages, the open work and the undismissed failures."""
     since = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
-    waiting, oldest, held_by = _count_open_work()
-    spooled = Q(cause=report.CAUSE, closed_at__gt=timezone.now() - timedelta(days=1))
-    incidents = list(Incident.objects.filter(Q(closed_at=None) | spooled)[:50])
+    waiting, oldest, held_by = _sum_open_work(OPEN_WORK.fetch())
     failed = dict(Delivery.objects.filter(DEAD).order_by().values_list("state").annotate(n=Count("id")))
-    pending = Delivery.objects.filter(state=State.PENDING).order_by()
-    down = Q(account__enabled=False) | Q(account__state=Health.STOPPED) | Q(account__sending_stopped_at__isnull=False)
-    unreachable = Q(gateway__enabled=False) | Q(gateway__state__in=(Health.STOPPED, Health.FAILING))
-    by_account = pending.filter(down, target=Target.CHANNEL).values_list("account").annotate(n=Count("id"))
-    by_gateway = pending.filter(unreachable, target=Target.AGENT).values_list("gateway").annotate(n=Count("id"))
     return Dashboard(
         since=since,
-        waits_for_account=dict(by_account),
-        waits_for_gateway=dict(by_gateway),
-        hours=_count_by_hour(since),
+        hours=_read_hours(since),
         waiting=waiting,
         oldest_waiting=oldest,
         held_by=held_by,
         dead=failed.get("dead", 0),
         uncertain=failed.get("uncertain", 0),
-        accounts=list(ChannelAccount.objects.defer("credentials")),
-        gateways=list(Gateway.objects.defer("token", "device_key", "device_token")),
-        incidents=[incident for incident in incidents if incident.closed_at is None][:10],
-        spooled=[incident for incident in incidents if incident.closed_at],
-        spool=read_status(),
+        counted=BY_DAY_AND_AGENT.fetch(since=since.date() - timedelta(days=DAYS - 1)),
     )
 
 
-def _count_open_work() -> tuple[int, datetime | None, dict[str, int]]:
+def read_backlogs() -> tuple[dict[int, Backlog], dict[int, Backlog]]:
+    """Return account id → what is to be sent by it, and gateway id → what is to be asked of it. One query."""
+    accounts: dict[int, Backlog] = defaultdict(Backlog)
+    gateways: dict[int, Backlog] = defaultdict(Backlog)
+    for row in OPEN_WORK.fetch():
+        if row.state == State.HELD:
+            continue
+        if row.target == Target.CHANNEL and row.account_id:
+            accounts[row.account_id].add(row)
+        elif row.target == Target.AGENT and row.gateway_id:
+            gateways[row.gateway_id].add(row)
+    return accounts, gateways
+
+
+def _sum_open_work(rows: list[OpenWork]) -> tuple[int, datetime | None, dict[str, int]]:
     """Return how many deliveries wait or are on their way, since when the oldest does, and how many are held for each reason."""
-    counted = Delivery.objects.filter(OPEN).order_by().values_list("state", "reason")
-    rows = list(counted.annotate(n=Count("id"), oldest=Min("queued_at")))
-    waiting = [(n, oldest) for state, _reason, n, oldest in rows if state != State.HELD]
-    held = {reason: n for state, reason, n, _oldest in rows if state == State.HELD}
-    return sum(n for n, _oldest in waiting), min((at for _n, at in waiting), default=None), held
+    waiting = [row for row in rows if row.state != State.HELD]
+    held: dict[str, int] = defaultdict(int)
+    for row in rows:
+        if row.state == State.HELD:
+            held[row.reason] += row.total
+    return sum(row.total for row in waiting), min((row.oldest for row in waiting), default=None), dict(held)
 
 
-def _count_by_hour(since: datetime) -> list[Hour]:
-    rows = Message.objects.filter(created_at__gte=since).exclude(kind="event").order_by()
-    counted = rows.annotate(hour=TruncHour("created_at")).values_list("hour", "direction").annotate(n=Count("id"))
-    return _fill_hours(counted)
+def _read_hours(since: datetime) -> list[Point]:
+    rows = TODAY_BY_HOUR.fetch(midnight=since, zone=str(timezone.get_default_timezone()))
+    return _fill_hours(since, ((row.hour, row.incoming, row.outgoing, row.failed) for row in rows))
 
 
-def _fill_hours(counted: Iterable[tuple[datetime, str, int]]) -> list[Hour]:
-    counts = {(hour.hour, direction): n for hour, direction, n in counted}
-    return [Hour(hour, counts.get((hour, "in"), 0), counts.get((hour, "out"), 0)) for hour in range(24)]
+def _fill_hours(since: datetime, rows: Iterable[tuple[datetime, int, int, int]]) -> list[Point]:
+    counts = {timezone.localtime(hour).hour: values for hour, *values in rows}
+    return [Point(since.replace(hour=hour), *counts.get(hour, (0, 0, 0))) for hour in range(24)]
 
 
 def count_dead_letters() -> int:

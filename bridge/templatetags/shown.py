@@ -20,7 +20,13 @@ register.filter("state_badge", formatting.state_badge)
 register.filter("health_badge", formatting.health_badge)
 register.filter("whom", formatting.recipient_text)
 register.filter("mode_badge", formatting.mode_badge)
-register.filter("duration", formatting.duration)
+register.filter("share", formatting.share)
+
+
+@register.filter
+def duration(seconds: float | None) -> str:
+    """A dash where nothing took any time."""
+    return "–" if seconds is None else formatting.duration(seconds)
 
 
 @register.filter

@@ -112,6 +112,14 @@ def duration(seconds: float) -> str:
     return _("%(n)d min") % {"n": round(seconds / 60)}
 
 
+def share(part: float | None) -> str:
+    """Return a share, 0 to 1, as a percentage; a dash where there is none. What is not quite all is never shown as 100 %."""
+    if part is None:
+        return "–"
+    percent = min(99.99, part * 100) if part < 1 else 100.0
+    return f"{percent:.2f}".rstrip("0").rstrip(".") + " %"
+
+
 def usage(values: dict[str, Any]) -> str:
     """Return one line of what an agent's turn cost. values: the `usage` of its attempt."""
     tokens = {name: int(values.get(name) or 0) for name in ("input", "output", "cache_read", "cache_write")}

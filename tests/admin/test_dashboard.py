@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
+from accounts import work
+from accounts.channels import build_channel
 from accounts.health import Health
+from accounts.limits import all_limits, count_call, list_remaining, select_limits
 from accounts.models import ChannelAccount
-from bridge.admin import dashboard
-from bridge.models import Delivery, Reason, State
-from bridge.operations.dashboard import MAX_BADGE, Hour
+from bridge.admin import charts
+from bridge.models import Delivery, Message, Reason, State
+from bridge.operations.dashboard import MAX_BADGE, Point
+from bridge.operations.figures.counting import count_due_periods
 from openclaw.models import Gateway
 from tests.admin.test_filters import listed
 from tests.admin.test_pages import first_steps
@@ -22,7 +29,10 @@ from tests.support import factories
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import redis
     from django.test import Client
+
+NUMBERS, SIDES = "/admin/part/numbers/", "/admin/part/sides/"
 
 
 def test_each_figure_leads_to_as_many_rows_as_it_says(boss: Client, world: factories.World) -> None:
@@ -32,7 +42,7 @@ def test_each_figure_leads_to_as_many_rows_as_it_says(boss: Client, world: facto
         factories.delivery(factories.message(world.group, "?", f"HELD{number}"), State.HELD, Reason.WINDOW)
     for number in range(2):
         factories.delivery(factories.message(world.group, "?", f"REVIEW{number}"), State.HELD, Reason.REVIEW)
-    figures = {str(figure["label"]): figure for figure in boss.get("/admin/").context["figures"]}
+    figures = {str(figure["label"]): figure for figure in boss.get(NUMBERS).context["figures"]}
     found = {label: boss.get(figure["link"]).context["cl"].result_list for label, figure in figures.items()}
     said = {label: [row for row in shown if getattr(row, "kind", "") != "event"] for label, shown in found.items()}
     assert {label: len(shown) for label, shown in said.items()} == {
@@ -52,66 +62,158 @@ def test_each_figure_leads_to_as_many_rows_as_it_says(boss: Client, world: facto
 
 
 def test_a_figure_of_nothing_alarms_nobody(boss: Client) -> None:
-    figures = boss.get("/admin/").context["figures"]
+    figures = boss.get(NUMBERS).context["figures"]
     assert [(figure["value"], figure.get("tone", "")) for figure in figures] == [(0, "")] * 6
 
 
-def test_the_bars_are_as_tall_as_their_hours(boss: Client) -> None:
-    hours = [Hour(hour, {2: 1, 3: 2}.get(hour, 0), {3: 4}.get(hour, 0)) for hour in range(24)]
-    bars = dashboard._build_bars(hours)
-    assert dashboard._find_peak(hours) == 4
-    assert dashboard._find_peak([Hour(0, 7, 2)]) == 7
-    assert [bar["in"]["height"] for bar in bars[:4]] == [0, 0, 25, 50]
-    assert [bar["out"]["height"] for bar in bars[:4]] == [0, 0, 0, 100]
-    assert [(bar["in"]["y"], bar["out"]["y"]) for bar in bars[2:4]] == [(75, 100), (50, 0)]
-    assert [bar["in"]["x"] < bar["out"]["x"] < (bar["hour"].hour + 1) * dashboard.SLOT for bar in bars] == [True] * 24
-    assert [bar["label"]["text"] for bar in bars if bar["label"]] == ["00", "03", "06", "09", "12", "15", "18", "21"]
+def test_the_bars_are_as_tall_as_their_hours() -> None:
+    midnight = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
+    said = {2: (1, 0, 0), 3: (2, 4, 0), 5: (0, 0, 3)}
+    hours = [Point(midnight + timedelta(hours=hour), *said.get(hour, (0, 0, 0))) for hour in range(24)]
+    chart = charts.build_columns(hours, by_hour=True)
+    assert (chart["peak"], chart["totals"]) == (4, {"incoming": 3, "outgoing": 4, "failed": 3})
+    tall = {
+        n: [bar["height"] for bar in column.bars]
+        for n, column in enumerate(chart["columns"])
+        if column.point.at.hour in said
+    }
+    assert tall == {2: [25, 0, 0], 3: [50, 100, 0], 5: [0, 0, 75]}
+    assert all(bar["y"] + bar["height"] == charts.HEIGHT for column in chart["columns"] for bar in column.bars)
+    ends = [bar["x"] + bar["width"] for column in chart["columns"] for bar in column.bars]
+    assert ends == sorted(ends)
+    assert ends[-1] <= charts.WIDTH
+    assert [column.label for column in chart["labels"]] == [f"{hour:02}:00" for hour in range(0, 24, 3)]
 
 
 @pytest.mark.parametrize(
-    ("columns", "count"),
-    [
-        ({"state": Health.STOPPED}, 1),
-        ({"enabled": False}, 1),
-        ({"state": Health.FAILING}, 0),
-        ({"state": Health.OK}, 0),
-    ],
+    "columns", [{"state": Health.STOPPED}, {"enabled": False}, {"state": Health.FAILING}, {"state": Health.OK}]
 )
-def test_what_waits_for_an_account_stands_beside_it(
-    boss: Client, staff: Callable[..., Client], world: factories.World, columns: dict[str, Any], count: int
+def test_what_waits_for_an_account_or_a_gateway_stands_beside_it(
+    boss: Client, staff: Callable[..., Client], world: factories.World, columns: dict[str, Any]
 ) -> None:
-    """A failing account is tried; what is asked of an agent waits for a gateway."""
-    ChannelAccount.objects.update(state=Health.OK)
+    """What is asked of an agent waits for a gateway."""
+    Delivery.objects.filter(state__in=(State.PENDING, State.SENDING)).delete()
     ChannelAccount.objects.filter(pk=world.app.pk).update(**columns)
+    Gateway.objects.update(**columns)
     factories.delivery(factories.message(world.person, "x", "OUT3", direction="out", source="staff"), State.PENDING)
     factories.delivery(factories.message(world.person, "?", "IN3"), State.PENDING, gateway=world.gateway)
-    link = f"{reverse('admin:bridge_delivery_changelist')}?open=waiting&amp;account__id__exact="
-    page = boss.get("/admin/").content.decode()
-    assert page.count(f'<a href="{link}{world.app.pk}">1 delivery waits for it</a>') == count
-    assert page.count("waits for it") == count
-    assert "waits for it" not in staff("accounts.view_channelaccount").get("/admin/").content.decode()
+    deliveries = reverse("admin:bridge_delivery_changelist")
+    page = boss.get(SIDES).content.decode()
+    for side, row in (("account", world.person.account), ("gateway", world.gateway)):
+        link = f'<a href="{deliveries}?open=waiting&amp;{side}__id__exact={row.pk}">1 delivery waits for it</a>'
+        assert page.count(link) == 1
+    assert page.count("waits for it") == 2
+    assert "waits for it" not in staff("accounts.view_channelaccount").get(SIDES).content.decode()
 
 
-@pytest.mark.parametrize(
-    ("columns", "count"),
-    [
-        ({"state": Health.STOPPED}, 1),
-        ({"enabled": False}, 1),
-        ({"state": Health.FAILING}, 1),
-        ({"state": Health.OK}, 0),
-    ],
-)
-def test_what_waits_for_a_gateway_stands_beside_it(
-    boss: Client, world: factories.World, columns: dict[str, Any], count: int
-) -> None:
-    ChannelAccount.objects.update(state=Health.OK)
-    Gateway.objects.update(**columns)
-    factories.connected_gateway(name="Another")
-    sent = factories.message(world.person, "x", "OUT3", direction="out", source="agent")
-    factories.delivery(sent, State.PENDING, gateway=world.gateway)
-    page = boss.get("/admin/").content.decode()
-    link = f"{reverse('admin:bridge_delivery_changelist')}?open=waiting&amp;gateway__id__exact={world.gateway.pk}"
-    assert page.count(f'<a href="{link}">1 delivery waits for it</a>') == page.count("waits for it") == count
+def test_what_does_not_work_stands_first_and_what_is_disabled_last(boss: Client) -> None:
+    states = {"a": Health.OK, "b": Health.FAILING, "c": Health.NEW, "d": Health.STOPPED}
+    for number, (name, state) in enumerate(states.items()):
+        factories.app(columns={"name": name, "state": state}, agent_id=100 + number)
+    factories.app(columns={"name": "aa", "state": Health.STOPPED, "enabled": False}, agent_id=200)
+    factories.app(columns={"name": "ab", "state": Health.OK, "sending_stopped_at": timezone.now()}, agent_id=201)
+    assert [side.row.name for side in boss.get(SIDES).context["accounts"]] == ["ab", "b", "d", "a", "c", "aa"]
+
+
+def test_an_account_that_heard_nothing_for_three_hours_is_silent(boss: Client, valkey: redis.Redis) -> None:
+    chats = [factories.conversation(account) for account in (factories.app(), factories.bot(), factories.mini())]
+    for chat, hours in zip(chats, (4, 2, 9), strict=True):
+        factories.message(chat, "?", f"M{hours}", created_at=timezone.now() - timedelta(hours=hours))
+    factories.note_callback(chats[2].account, "ok")
+    silent = {side.row.pk: side.is_silent for side in boss.get(SIDES).context["accounts"]}
+    assert silent == {chats[0].account_id: True, chats[1].account_id: False, chats[2].account_id: False}
+
+
+def test_the_calls_that_are_left_stand_side_by_side(boss: Client, valkey: redis.Redis) -> None:
+    account, other = factories.robot(), factories.app()
+    limit = select_limits(build_channel(account).limits, "group")
+    for _call in range(3):
+        assert count_call(limit, str(account.key), "") == 0
+    found = {side.row.pk: side.quotas for side in boss.get(SIDES).context["quotas"]}
+    assert [(one["limit"].count, one["left"], one["scarce"]) for one in found[account.pk]] == [(20, 17, False)]
+    assert [(one["limit"], one["left"]) for one in found[other.pk]] == sorted(
+        [
+            (one, left)
+            for one, left in list_remaining(all_limits(build_channel(other)), str(other.key))
+            if one.scope == "account"
+        ],
+        key=lambda pair: (pair[1] or 0) / pair[0].count,
+    )
+    for _call in range(15):
+        count_call(limit, str(account.key), "")
+    assert '<span class="b-badge b-bad">2</span>' in boss.get(SIDES).content.decode()
+
+
+def test_each_process_shows_what_it_consumed(boss: Client, valkey: redis.Redis) -> None:
+    now = time.time()
+    with valkey.pipeline() as pipe:
+        work.record(
+            pipe,
+            {("attempts", (("outcome", "ok"), ("target", "channel"))): 7, ("token_failures", ()): 1},
+            "worker:here:12",
+        )
+        pipe.zadd(work.PROCESSES, {"beat:here:13": now, "connector:there:14": now - 60})
+        pipe.hset("work:beat:here:13", f"{int(now // 60) - 9}:ticks", 500)
+        pipe.execute()
+    context = boss.get(SIDES).context
+    seen = [
+        (str(item["role"]), item["process"].pid, item["process"].is_lost, [d["count"] for d in item["done"]])
+        for item in context["processes"]
+    ]
+    assert seen == [("beat", "13", False, []), ("connector", "14", True, []), ("worker", "12", False, [7])]
+    assert [str(role) for role in context["missing"]] == ["callbacks", "connector"]
+    assert "7 calls to WeChat" in boss.get(SIDES).content.decode()
+
+
+def test_the_range_is_today_or_days_and_each_day_leads_to_its_rows(boss: Client, world: factories.World) -> None:
+    yesterday = timezone.now() - timedelta(days=1)
+    for number in range(3):
+        factories.message(world.group, "?", f"Y{number}", created_at=yesterday)
+    count_due_periods(60)
+    chart = boss.get(f"{NUMBERS}?days=7").context["chart"]
+    assert [column.point.incoming for column in chart["columns"]][-2:] == [3, 4]
+    link = chart["columns"][-2].links["incoming"]
+    assert len(boss.get(link).context["cl"].result_list) == 3
+    assert len(boss.get(f"{NUMBERS}?days=30").context["chart"]["columns"]) == 30
+    for odd in ("", "8", "x"):
+        assert boss.get(NUMBERS, {"days": odd}).context["days"] == 1
+    assert boss.get("/admin/part/other/").status_code == 404
+
+
+def test_today_is_the_same_before_and_after_it_was_counted(boss: Client, world: factories.World) -> None:
+    def hours() -> list[Any]:
+        return [column.point for column in boss.get(NUMBERS).context["chart"]["columns"]]
+
+    factories.message(world.group, "?", "EARLY", created_at=timezone.localtime().replace(hour=0, minute=0, second=0))
+    before = hours()
+    count_due_periods(60)
+    assert hours() == before
+    factories.message(world.group, "?", "NOW")
+    assert sum(hour.incoming for hour in hours()) == sum(hour.incoming for hour in before) + 1
+
+
+def test_the_time_to_answer_is_shown_by_agent(boss: Client, world: factories.World) -> None:
+    Message.objects.all().update(reply_to=None)
+    for number, seconds in enumerate((2, 2, 50)):
+        asked = timezone.now() - timedelta(minutes=5)
+        question = factories.message(world.group, "?", f"Q{number}", created_at=asked)
+        factories.delivery(question, gateway=world.gateway, payload={"agent_id": "main"})
+        answer = factories.message(world.group, "!", f"A{number}", direction="out", source="agent", reply_to=question)
+        factories.delivery(answer, finished_at=asked + timedelta(seconds=seconds))
+    count_due_periods(60)
+    (row,) = boss.get(f"{NUMBERS}?days=7").context["times"]["rows"]
+    assert (row["agent"], row["gateway"], row["times"].answers) == ("main", world.gateway.name, 3)
+    assert 2 <= row["times"].p50 <= 2.5
+    assert 40 <= row["times"].p95 <= 60
+
+
+@pytest.mark.parametrize("part", ["numbers", "sides"])
+def test_each_part_of_the_start_page_costs_few_queries(boss: Client, world: factories.World, part: str) -> None:
+    for number in range(9):
+        factories.app(agent_id=300 + number)
+    with CaptureQueriesContext(connection) as caught:
+        boss.get(f"/admin/part/{part}/")
+    assert len(caught) <= 10
 
 
 def test_no_step_is_left_for_what_is_switched_off(boss: Client) -> None:
@@ -187,7 +289,7 @@ def test_active_incidents_are_ten_at_most_and_none_that_is_over(boss: Client) ->
     for number in range(12):
         over = timezone.now() if number == 11 else None
         factories.incident(f"x{number}", f"Incident {number}", closed_at=over)
-    shown = boss.get("/admin/").context["board"].incidents
+    shown = boss.get("/admin/").context["incidents"]
     assert [row.title for row in shown] == [f"Incident {number}" for number in range(10, 0, -1)]
     assert len(listed(boss, "bridge_incident", "open=1")) == 11
 
@@ -209,26 +311,21 @@ def test_what_was_stored_on_disk_is_told_for_a_day(
 @pytest.mark.parametrize(
     ("right", "words"),
     [
-        ("bridge.view_message", "Today by the hour"),
-        ("bridge.view_delivery", "received today"),
-        ("bridge.view_incident", "Alerts are off."),
-        ("accounts.view_channelaccount", "Acme app"),
-        ("openclaw.view_gateway", "OpenClaw at home"),
-        ("bridge.view_incident", "Active incidents"),
+        ("bridge.view_message", {"Messages and failures", "Time to answer, by agent"}),
+        ("bridge.view_delivery", {"received today"}),
+        ("bridge.view_incident", {"Alerts are off.", "Active incidents", "Acme app", "What each process did"}),
+        ("accounts.view_channelaccount", {"Acme app"}),
+        ("openclaw.view_gateway", {"OpenClaw at home"}),
     ],
 )
 def test_each_right_opens_its_part_of_the_start_page(
-    staff: Callable[..., Client], world: factories.World, settings: Any, right: str, words: str
+    staff: Callable[..., Client], world: factories.World, settings: Any, right: str, words: set[str]
 ) -> None:
     settings.ALERT_EMAIL, settings.ALERT_WEBHOOK_URL = [], ""
-    parts = (
-        "Today by the hour",
-        "received today",
-        "Alerts are off.",
-        "Acme app",
-        "OpenClaw at home",
-        "Active incidents",
-    )
-    page = staff(right).get("/admin/").content.decode()
-    opened = {"bridge.view_incident": {"Alerts are off.", "Active incidents", "Acme app"}}.get(right, {words})
-    assert {part for part in parts if part in page} == opened
+    parts = {
+        "Messages and failures", "Time to answer, by agent", "received today", "Alerts are off.", "Acme app",
+        "OpenClaw at home", "Active incidents", "What each process did",
+    }  # fmt: skip
+    client = staff(right)
+    pages = "".join(client.get(address).content.decode() for address in ("/admin/", NUMBERS, SIDES))
+    assert {part for part in parts if part in pages} == words

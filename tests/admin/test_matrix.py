@@ -18,7 +18,7 @@ from django.urls import URLResolver, reverse
 from django.utils import timezone
 from knox.models import AuthToken
 
-from accounts.models import ChannelAccount
+from accounts.models import ChannelAccount, StateChange
 from bridge.models import Contact, Route
 from channels_wechat import KINDS
 from tests.support import factories, fake_phone
@@ -262,7 +262,9 @@ def everything() -> dict[str, list[Any]]:
     labels = ("accounts", "openclaw", "bridge", "auth", "knox", "auditlog", "admin")
     models = [model for label in labels for model in apps.get_app_config(label).get_models(include_auto_created=True)]
     rows = {
-        model._meta.label: list(model.objects.order_by("pk").values()) for model in models if model is not ContentType
+        model._meta.label: list(model.objects.order_by("pk").values())
+        for model in models
+        if model not in (ContentType, StateChange)
     }
     for account in rows["accounts.ChannelAccount"]:
         for name in ("state", "state_code", "state_params", "state_since", "next_try_at", "probes"):

@@ -155,6 +155,6 @@ def test_an_account_that_sends_no_messages_shows_no_window(boss: Client) -> None
 def test_what_is_held_is_counted_by_reason(boss: Client, held: Delivery, waiting: Delivery) -> None:
     board = dashboard.read_dashboard()
     assert (board.held, board.held_by) == (2, {"review": 1, "window": 1})
-    html = boss.get("/admin/").content.decode()
+    html = boss.get("/admin/part/numbers/").content.decode()
     assert "awaiting your decision" in html
     assert "WeChat allows no more until the person writes again" in html

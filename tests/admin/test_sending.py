@@ -38,9 +38,9 @@ def test_one_click_stops_and_one_allows_again(boss: Client) -> None:
     for words in ("All sending is stopped", "1 delivery waits for it", "Allow sending again", "sending stopped"):
         assert words in html
     assert "Stop all sending</button>" not in html
-    for other in (LIST, "/admin/"):
+    for other in (LIST, "/admin/part/sides/"):
         assert "sending stopped" in boss.get(other).content.decode(), other
-    assert "1 delivery waits for it" in boss.get("/admin/").content.decode()
+    assert "1 delivery waits for it" in boss.get("/admin/part/sides/").content.decode()
     boss.post(url("allow_sending", account))
     assert "sending stopped" not in page(boss, account) + boss.get(LIST).content.decode()
     said = [str(entry.additional_data) for entry in LogEntry.objects.get_for_object(account).order_by("pk")]

@@ -41,6 +41,9 @@ class Page(NamedTuple):
 
 def admin_pages(client: Client) -> Iterator[Page]:
     yield Page("dashboard", reverse("admin:index"))
+    for part in ("numbers", "numbers?days=7", "numbers?days=30", "sides"):
+        name, _mark, query = part.partition("?")
+        yield Page(f"dashboard, {part}", f"{reverse('dashboard_part', args=[name])}?{query}")
     for model, _desk in sorted(admin.site._registry.items(), key=lambda item: item[0].__name__):
         name = f"{model._meta.app_label}_{model._meta.model_name}"
         yield from list_pages(client, name, reverse(f"admin:{name}_changelist"))

@@ -57,13 +57,11 @@ def test_the_dashboard_counts_today(valkey: redis.Redis, django_assert_num_queri
     queued = timezone.now() - timedelta(hours=2)
     factories.delivery(replayed, "pending", created_at=queued - timedelta(days=3), queued_at=queued)
     factories.delivery(sending, "sending", lane="in:another", lease_until=timezone.now())
-    with django_assert_num_queries(8):
+    with django_assert_num_queries(4):
         board = dashboard.read_dashboard()
     assert (board.incoming, board.outgoing) == (6, 3)
     assert (board.waiting, board.held, board.dead, board.uncertain) == (3, 0, 2, 1)
     assert board.oldest_waiting == queued
-    assert [row.pk for row in board.accounts] == [world.app.pk, world.bot.pk]
-    assert [row.pk for row in board.incidents] == [world.incident.pk]
 
 
 def test_dead_letters_are_counted_to_a_border(valkey: redis.Redis) -> None:

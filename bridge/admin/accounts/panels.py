@@ -22,6 +22,7 @@ from bridge.admin.accounts import (
     sending,
     templates,
     token,
+    uptime,
     write,
 )
 from bridge.admin.accounts.panel import AccountPanel, Button, Page, Position
@@ -46,6 +47,7 @@ PANELS: tuple[AccountPanel, ...] = (
     write.PANEL,
     restrictions.PANEL,
     callback.PANEL,
+    uptime.PANEL,
     limits.PANEL,
     token.PANEL,
     quotas.PANEL,

@@ -14,10 +14,15 @@ function isRead(section) {
 function keepUpToDate(section) {
   const every = 1000 * (Number(section.dataset.every) || 5);
   const newer = document.querySelector(`[data-newer="${section.id}"]`);
+  const atOnce = section.hasAttribute("data-at-once"); // it is empty until the first answer
   let wait = every, shown = null, fetched = null;
   function show() {
     shown = fetched;
+    const opened = [...section.querySelectorAll("details[id][open]")].map((part) => part.id);
+    const scrolled = [...section.querySelectorAll(".b-scroll, .b-scroll-x")].map((part) => [part.scrollTop, part.scrollLeft]);
     section.innerHTML = fetched;
+    for (const id of opened) document.getElementById(id)?.setAttribute("open", "");
+    section.querySelectorAll(".b-scroll, .b-scroll-x").forEach((part, number) => part.scrollTo(...(scrolled[number] || [0, 0]).toReversed()));
     if (newer) newer.hidden = true;
     section.dispatchEvent(new CustomEvent("live:shown", { bubbles: true }));
   }
@@ -33,14 +38,14 @@ function keepUpToDate(section) {
         section.toggleAttribute("data-stale", true);
       }
       if (fetched !== shown) {
-        if (isRead(section)) { if (newer) newer.hidden = false; } else show();
+        if (isRead(section) && !(atOnce && shown === null)) { if (newer) newer.hidden = false; } else show();
       }
     }
     setTimeout(look, wait);
   }
   if (newer) newer.addEventListener("click", show);
   document.addEventListener("visibilitychange", () => { if (!document.hidden && wait > every) wait = every; });
-  setTimeout(look, wait);
+  setTimeout(look, atOnce ? 0 : wait);
 }
 
 document.addEventListener("DOMContentLoaded", () => {

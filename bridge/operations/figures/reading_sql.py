@@ -1,0 +1,79 @@
+"""The statements that read figures for the dashboard and the reports."""
+
+from __future__ import annotations
+
+from datetime import date, datetime  # noqa: TC003  the row types are read at run time
+from typing import NamedTuple
+
+from bridge.operations.figures.counting_sql import SUM_OF_HISTOGRAMS
+from bridge.runtime.db.prepared import Statement
+
+
+class HourRow(NamedTuple):
+    """failed: deliveries to agents and WeChat that failed."""
+
+    hour: datetime
+    incoming: int
+    outgoing: int
+    failed: int
+
+
+class DayRow(NamedTuple):
+    """The figures of one agent on one day; agent_id is empty for what no agent had part in."""
+
+    day: date
+    gateway_id: int | None
+    agent_id: str
+    incoming: int
+    outgoing: int
+    failed: int
+    answer_times: list[int]
+
+
+class OpenWork(NamedTuple):
+    """total deliveries are open in this state, for this reason; oldest: since when the oldest is queued."""
+
+    target: str
+    account_id: int | None
+    gateway_id: int | None
+    state: str
+    reason: str
+    total: int
+    oldest: datetime
+
+
+# Today by the hour: counted figures up to the last hour that was counted after its end, by the constraint hour_figures_once, and from there
+# on the rows themselves, by the indexes message_day and delivery_day.
+TODAY_BY_HOUR = Statement(
+    HourRow,
+    """
+WITH live AS (
+  SELECT GREATEST(%(midnight)s::timestamptz, max(ends_at)) AS since FROM bridge_countedperiod
+  WHERE kind = 'hour' AND counted_at >= ends_at AND ends_at > %(midnight)s
+), rows AS (
+  SELECT hour, messages_in, messages_out, failed FROM bridge_hourfigures
+  WHERE hour >= %(midnight)s AND hour < (SELECT since FROM live)
+  UNION ALL
+  SELECT date_trunc('hour', created_at, %(zone)s), (direction = 'in')::int, (direction = 'out')::int, 0 FROM bridge_message
+  WHERE created_at >= (SELECT since FROM live) AND kind <> 'event'
+  UNION ALL
+  SELECT date_trunc('hour', created_at, %(zone)s), 0, 0, 1 FROM bridge_delivery
+  WHERE created_at >= (SELECT since FROM live) AND state = 'dead' AND target IN ('agent', 'channel')
+)
+SELECT hour, sum(messages_in) AS incoming, sum(messages_out) AS outgoing, sum(failed) AS failed FROM rows GROUP BY hour ORDER BY hour""",
+)
+# The last days by day and agent, by the constraint day_figures_once.
+BY_DAY_AND_AGENT = Statement(
+    DayRow,
+    f"""
+SELECT day, gateway_id, agent_id, sum(messages_in) AS incoming, sum(messages_out) AS outgoing, sum(failed) AS failed,
+  {SUM_OF_HISTOGRAMS} AS answer_times
+FROM bridge_dayfigures WHERE day >= %(since)s GROUP BY day, gateway_id, agent_id""",  # noqa: S608  constants
+)
+# What is open, by account and gateway, by the index delivery_lane.
+OPEN_WORK = Statement(
+    OpenWork,
+    """
+SELECT target, account_id, gateway_id, state, reason, count(*) AS total, min(queued_at) AS oldest FROM bridge_delivery
+WHERE state IN ('pending', 'sending', 'held') GROUP BY target, account_id, gateway_id, state, reason""",
+)

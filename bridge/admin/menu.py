@@ -68,6 +68,7 @@ def _setup_group(request: HttpRequest) -> list[dict[str, Any]]:
 
 def _operation_group(request: HttpRequest) -> list[dict[str, Any]]:
     return [
+        _build_entry(request, _("Reports"), "bar_chart", "reports", "bridge.view_delivery", namespace=""),
         _build_entry(request, _("Incidents"), "warning", "bridge_incident_changelist", "bridge.view_incident"),
         _build_entry(
             request, _("Webhooks"), "webhook", "bridge_webhookendpoint_changelist", "bridge.view_webhookendpoint"
@@ -79,8 +80,11 @@ def _operation_group(request: HttpRequest) -> list[dict[str, Any]]:
     ]
 
 
-def _build_entry(request: HttpRequest, title: _StrOrPromise, icon: str, name: str, permission: str) -> dict[str, Any]:
-    link = reverse(f"admin:{name}")
+def _build_entry(
+    request: HttpRequest, title: _StrOrPromise, icon: str, name: str, permission: str, namespace: str = "admin:"
+) -> dict[str, Any]:
+    """namespace: empty for a page that is not of the admin's own."""
+    link = reverse(f"{namespace}{name}")
     here = request.path == link or (
         request.path.startswith(link) and name != "index" and not request.path.startswith(f"{link}dead-letters/")
     )

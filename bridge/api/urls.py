@@ -42,6 +42,7 @@ docs = csp_update({"img-src": ["data:"]})(SpectacularSwaggerSplitView.as_view(ur
 urlpatterns = [
     *router.urls,
     path("stats/", Stats.as_view({"get": "retrieve"}), name="stats"),
+    path("stats/reports/", Stats.as_view({"get": "report"}), name="stats-reports"),
     path("schema/", SpectacularJSONAPIView.as_view(), name="schema"),
     path("docs/", staff_member_required(docs), name="docs"),
     re_path("", csrf_exempt(not_found)),

@@ -131,4 +131,5 @@ CALLS = [
     Call("POST", "/webhooks/{webhook}/rotate-secret/", "Admins", 200, {"overlap_hours": 1}),
     Call("POST", "/webhooks/{webhook}/test/", "Admins", 202),
     Call("GET", "/stats/", "Viewers", 200),
+    Call("GET", "/stats/reports/", "Viewers", 200),
 ]

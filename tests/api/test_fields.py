@@ -36,7 +36,8 @@ FIELDS = {
     "deliveries/": DELIVERY,
     "deliveries/{delivery}/": f"{DELIVERY} payload attempts",
     "webhooks/": "id name origin events account enabled disabled_code disabled_reason previous_until created_at updated_at",
-    "stats/": "since incoming outgoing waiting oldest_waiting held held_by dead uncertain",
+    "stats/reports/": "first last by lines total is_cut",
+    "stats/": "since incoming outgoing failed waiting oldest_waiting held held_by dead uncertain",
 }
 
 

@@ -127,7 +127,7 @@ def test_a_list_asks_the_same_few_queries_however_long_it_is(
     boss.get(f"/api/v1{name}")
     with django_assert_max_num_queries(10) as asked:
         assert boss.get(f"/api/v1{name}").status_code == 200
-    if name == "/stats/":
+    if name.startswith("/stats/"):
         return
     with django_assert_max_num_queries(len(asked)):
         assert len(boss.get(f"/api/v1{name}?page_size=1").json()["results"]) == 1

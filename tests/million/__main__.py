@@ -36,7 +36,24 @@ def _fill(messages: int) -> None:
     begin = time.monotonic()
     _say(f"Storing {messages} messages and what hangs on them …")
     fill(messages)
-    _say(f"Stored in {time.monotonic() - begin:.0f} s. Opening every page …")
+    _say(f"Stored in {time.monotonic() - begin:.0f} s. Counting the figures …")
+    _count()
+
+
+def _count() -> None:
+    """Count all hours and days, as the clock does after an update, then the hour that is going on."""
+    from django.utils import timezone
+
+    from bridge.operations.figures import counting, periods
+
+    begin = time.monotonic()
+    periods_counted = counting.count_due_periods(3600)
+    whole = time.monotonic() - begin
+    counting.count_period(periods.hour_of(timezone.now()))
+    last = time.monotonic() - begin - whole
+    _say(
+        f"Counted {periods_counted} hours and days in {whole:.0f} s, the last hour in {last * 1000:.0f} ms. Opening every page …"
+    )
 
 
 def _measure() -> list[Cost]:

@@ -239,7 +239,7 @@ def _delivery(world: World, pk: int, work: Work) -> tuple[object, ...]:
     said = text(work.message)
     where = world.first[Conversation] + conversation
     payload = (
-        f'{{"session_key": "agent:main:wechat:{where:x}", "text": "{said}"}}'
+        f'{{"agent_id": "main", "session_key": "agent:main:wechat:{where:x}", "text": "{said}"}}'
         if asked
         else f'{{"body": {{"text": "{said}"}}}}'
     )
@@ -266,12 +266,14 @@ def _attempts(world: World) -> None:
         "code_params",
         "request",
         "response",
+        "usage",
     )
     copy(Attempt, columns, _tried(world))
 
 
 def _tried(world: World) -> Iterator[tuple[object, ...]]:
     pk, delivery = world.first[Attempt], world.first[Delivery]
+    usage = '{"model": "a/b", "input": 900, "output": 40, "cache_read": 100, "cache_write": 5, "cost": 0.0031}'
     request, params = '{"msgtype": "text", "touser": "someone"}', '{"detail": "busy"}'
     for number, work in enumerate(works(world)):
         at = world.at(work.message)
@@ -280,7 +282,8 @@ def _tried(world: World) -> Iterator[tuple[object, ...]]:
             code = "" if done else ("45009", "-1", "81013", "timeout")[work.message % 4]
             outcome = "ok" if done else "unknown" if work.state == "uncertain" else "error"
             answer = '{"errcode": 0, "errmsg": "ok"}' if done else '{"errcode": 1}'
-            yield pk, delivery + number, attempt, at, at, outcome, code, "{}" if done else params, request, answer
+            used = usage if done and work.message % 2 == 0 else None
+            yield pk, delivery + number, attempt, at, at, outcome, code, "{}" if done else params, request, answer, used
             pk += 1
 
 

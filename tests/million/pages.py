@@ -16,6 +16,7 @@ from django.utils import timezone
 from bridge.admin.paging import MAX_PAGE
 from bridge.api.urls import router
 from bridge.models import Conversation, Delivery, Message
+from bridge.operations.figures.reports import Grouping
 from tests.million.texts import COMMON, RARE
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 # What people type: a rare word, a frequent one, two letters, one, an English word, a person, an id of the platform, and nonsense.
 WORDS = (RARE, COMMON, "报价", "茶", "staging", "赵伟明", "user0000031", "no such words anywhere")
+# Ninety days, as long as there are messages.
+REPORT = urlencode({"first": timezone.now().date() - timedelta(days=89), "last": timezone.now().date()})
 # Many values of one filter cost the same.
 CHOICES = 30
 # These show what the platform answers; our rows have no part in it.
@@ -48,6 +51,9 @@ def admin_pages(client: Client) -> Iterator[Page]:
         name = f"{model._meta.app_label}_{model._meta.model_name}"
         yield from list_pages(client, name, reverse(f"admin:{name}_changelist"))
         yield from _object_pages(name, model)
+    for by in Grouping.values:
+        for name, more in (("report", ""), ("file of the report", "&format=csv")):
+            yield Page(f"{name} by {by}", f"{reverse('reports')}?{REPORT}&by={by}{more}")
     yield from list_pages(client, "dead letters", reverse("admin:bridge_delivery_dead_letters"))
 
 
@@ -118,6 +124,8 @@ def api_pages(client: Client) -> Iterator[Page]:
             for value in _values(field, condition, listed["results"]):
                 yield Page(f"API {prefix}, {field}={value}", f"{address}?{urlencode({field: value})}")
     yield Page("API stats", reverse("stats"))
+    for by in Grouping.values:
+        yield Page(f"API reports by {by}", f"{reverse('stats-reports')}?{REPORT}&by={by}")
 
 
 def _values(field: str, condition: Any, rows: list[dict[str, Any]]) -> list[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime  # noqa: TC003  the row types are read at run time
 from typing import NamedTuple
 
-from bridge.operations.figures.counting_sql import SUM_OF_HISTOGRAMS
+from bridge.operations.figures.counting_sql import SUM_OF_HISTOGRAMS, SUMS
 from bridge.runtime.db.prepared import Statement
 
 
@@ -77,3 +77,49 @@ OPEN_WORK = Statement(
 SELECT target, account_id, gateway_id, state, reason, count(*) AS total, min(queued_at) AS oldest FROM bridge_delivery
 WHERE state IN ('pending', 'sending', 'held') GROUP BY target, account_id, gateway_id, state, reason""",
 )
+
+
+class ReportRow(NamedTuple):
+    """number, text: what it was grouped by; the names of the sums are those of the models of figures."""
+
+    number: int | None
+    text: str
+    messages_in: int
+    messages_out: int
+    failed: int
+    uncertain: int
+    questions: int
+    tokens_input: int
+    tokens_output: int
+    tokens_cache_read: int
+    tokens_cache_write: int
+    cost_microdollars: int
+    answer_times: list[int]
+
+
+_SUMS = ", ".join(f"sum({name})::bigint AS {name}" for name in SUMS)
+_OF_DAYS = "day BETWEEN %(first)s AND %(last)s"
+
+
+def _report(number: str, text: str, table: str, where: str, order: str) -> Statement[ReportRow]:
+    return Statement(
+        ReportRow,
+        f"""
+SELECT {number} AS number, {text} AS text, {_SUMS}, {SUM_OF_HISTOGRAMS} AS answer_times
+FROM {table} WHERE {where} GROUP BY 1, 2 ORDER BY {order} LIMIT %(most)s""",  # noqa: S608  constants
+    )
+
+
+_MOST_FIRST = "sum(messages_in + messages_out) DESC, 1, 2"
+# The reports by what they are grouped by; the total has one row, or none. All read by the constraints *_figures_once.
+REPORTS = {
+    "account": _report("account_id", "''::text", "bridge_dayfigures", _OF_DAYS, _MOST_FIRST),
+    "agent": _report("gateway_id", "agent_id::text", "bridge_dayfigures", _OF_DAYS, _MOST_FIRST),
+    "conversation": _report("conversation_id", "''::text", "bridge_conversationfigures", _OF_DAYS, _MOST_FIRST),
+    "day": _report("NULL::bigint", "day::text", "bridge_dayfigures", _OF_DAYS, "2"),
+    "hour": _report(
+        "extract(hour FROM hour AT TIME ZONE %(zone)s)::bigint", "''::text", "bridge_hourfigures",
+        "hour >= %(since)s AND hour < %(until)s", "1",
+    ),
+    "total": _report("NULL::bigint", "''::text", "bridge_dayfigures", _OF_DAYS, "1"),
+}  # fmt: skip

@@ -32,6 +32,7 @@ CONFIGURATION = [
     "moderation_scope",
     "gateway_share",
     "turns_per_minute",
+    "staff_minutes",
     "language",
     "sentences",
     "api_base_url",
@@ -90,6 +91,7 @@ class AccountForm(OneErrorPerField, _AccountForm):
             "moderation_scope",
             "gateway_share",
             "turns_per_minute",
+            "staff_minutes",
             "language",
             "api_base_url",
         )

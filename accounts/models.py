@@ -113,6 +113,16 @@ class ChannelAccount(HealthMixin):
         validators=[MinValueValidator(1), MaxValueValidator(1000)],
         help_text=_("Further messages of the person are skipped, and the person is told so once. Empty: no limit."),
     )
+    staff_minutes = models.PositiveIntegerField(
+        _("back to the agent after, minutes"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(60 * 24 * 30)],
+        help_text=_(
+            "The agent answers again, and is asked the last open question, when staff have written nothing for so long in a "
+            "conversation that they took over. Empty: staff hand it back themselves."
+        ),
+    )
     # While it fails: when the platform is asked next whether it works again, and how often it was asked.
     next_try_at = models.DateTimeField(_("next attempt"), null=True, editable=False)
     probes = models.PositiveSmallIntegerField(default=0, editable=False)

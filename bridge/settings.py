@@ -225,6 +225,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 10.0,
         "options": {"expires": 10.0},
     },
+    "hand-back-idle": {
+        "task": "bridge.runtime.worker.tasks.hand_back_idle",
+        "schedule": 20.0,
+        "options": {"expires": 20.0},
+    },
     "prune": {"task": "bridge.runtime.worker.tasks.prune", "schedule": 600.0, "options": {"expires": 600.0}},
     "count-figures": {
         "task": "bridge.runtime.worker.tasks.count_figures",
@@ -317,6 +322,7 @@ UNFOLD = {
     "SCRIPTS": [
         lambda _request: static("bridge/admin.js"),
         lambda _request: static("bridge/live.js"),
+        lambda _request: static("bridge/composer.js"),
     ],
     "DASHBOARD_CALLBACK": "bridge.admin.dashboard.add_figures",
     "SIDEBAR": {"navigation": "bridge.admin.menu.build_navigation"},

@@ -17,10 +17,12 @@ from openclaw import model_marks
 # At most this many words for silence are removed from the end of a text.
 MAX_SILENT_WORDS: Final = 10
 SILENT_WORDS: Final = ("NO_REPLY", "HEARTBEAT_OK")
-_DIRECTIVES: Final = ("reply_to_current", "audio_as_voice", "tts", "/tts")
+# Ours: the agent hands over to the company's staff.
+HANDOVER: Final = "handover"
+_DIRECTIVES: Final = (HANDOVER, "reply_to_current", "audio_as_voice", "tts", "/tts")
 _DIRECTIVES_WITH_VALUE: Final = (
     *("reply_to", "tts", "/tts", "quick_replies", "location", "confirm", "buttons", "media_player", "event", "agenda"),
-    *("device", "appletv_remote"),
+    *("device", "appletv_remote", HANDOVER),
 )
 _DIRECTIVE: Final = rf"\[\[[ \t]*(?:(?:{'|'.join(_DIRECTIVES)})|(?:{'|'.join(_DIRECTIVES_WITH_VALUE)})[ \t]*:[^\]\n]{{0,300}})[ \t]*\]\]"
 _MARK: Final = re.compile(
@@ -34,6 +36,7 @@ _MARK: Final = re.compile(
     rf"|{model_marks.SPECIAL}",
     re.MULTILINE | re.IGNORECASE,
 )
+_HANDOVER: Final = re.compile(rf"\[\[[ \t]*{HANDOVER}[ \t]*(?::(?P<why>[^\]\n]*))?\]\]", re.IGNORECASE)
 _SPEECH: Final = re.compile(r"\[\[[ \t]*tts[ \t]*:[ \t]*text[ \t]*\]\]", re.IGNORECASE)
 _SPEECH_END: Final = re.compile(r"\[\[[ \t]*/[ \t]*tts[ \t]*:[ \t]*text[ \t]*\]\]", re.IGNORECASE)
 
@@ -76,6 +79,14 @@ def keep_visible(text: str) -> str:
             break
         visible = visible[: end.start()].rstrip(_OPENING_MARKS)
     return visible
+
+
+def find_handover(text: str) -> str | None:
+    """Return why the agent hands over to staff; empty where it does not say why, None where it does not hand over.
+
+    The mark counts where readers would see it: not in code, and not in what the agent only thought.
+    """
+    return _scan(sendable(text)).handover
 
 
 def keep_visible_so_far(text: str) -> str:
@@ -132,6 +143,7 @@ class _Scan:
     first_after_cut: int = 0
     code: list[tuple[int, int]] = field(default_factory=list)  # offsets of fences and code spans in the text
     in_code: bool = False  # the text ends within a fence
+    handover: str | None = None  # as in `find_handover`
 
     def __post_init__(self) -> None:
         self._ticks = _TickRuns(self.text)
@@ -177,11 +189,14 @@ class _Scan:
         if _ends_span(mark):
             # Its opening mark was in the prompt, so everything since the last cut was not for readers.
             del self.visible_pieces[self.first_after_cut :]
+            self.handover = None
         elif mark["call"]:
             self.position = model_marks.find_end_of_call(self.text, mark[0], self.position)
         elif end := _find_end_pattern(mark):
             within = _find_opening_pattern(mark) if self.growing else None
             self.position = self._end_with_nested(within, end) if within else self._end_of(end)
+        if mark["directive"] and (call := _HANDOVER.fullmatch(mark[0])):
+            self.handover = (call["why"] or "").strip()
         if self.visible_pieces and mark["directive"]:
             self.visible_pieces[-1] = self.visible_pieces[-1].rstrip(" \t")
         self.first_after_cut = len(self.visible_pieces)

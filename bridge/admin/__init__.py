@@ -1,6 +1,7 @@
 """The pages for staff. Importing this registers them all."""
 
 import bridge.admin.accounts.pages
+import bridge.admin.conversations.canned
 import bridge.admin.conversations.contacts
 import bridge.admin.conversations.messages
 import bridge.admin.conversations.pages

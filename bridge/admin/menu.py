@@ -8,6 +8,7 @@ from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
 from bridge.admin.base import user_of
+from bridge.admin.conversations.inbox import count_waiting
 from bridge.operations import dashboard
 from bridge.people import contact_requests
 
@@ -28,14 +29,20 @@ def build_navigation(request: HttpRequest) -> list[dict[str, Any]]:
     )
     _count_in_badge(dead, dashboard.count_dead_letters)
     _count_in_badge(requests, lambda: contact_requests.count_open(dashboard.MAX_BADGE))
+    inbox = _build_entry(
+        request, _("Conversations"), "forum", "bridge_conversation_changelist", "bridge.view_conversation"
+    )
+    _count_in_badge(inbox, count_waiting)
+    canned = _build_entry(
+        request, _("Canned answers"), "quickreply", "bridge_cannedanswer_changelist", "bridge.send_message"
+    )
     talk = [
-        _build_entry(
-            request, _("Conversations"), "forum", "bridge_conversation_changelist", "bridge.view_conversation"
-        ),
+        inbox,
         _build_entry(request, _("Messages"), "chat_bubble", "bridge_message_changelist", "bridge.view_message"),
         _build_entry(request, _("Deliveries"), "outbox", "bridge_delivery_changelist", "bridge.view_delivery"),
         dead,
         requests,
+        canned,
     ]
     return [
         {"title": "", "items": [_build_entry(request, _("Dashboard"), "dashboard", "index", "")]},

@@ -50,6 +50,7 @@ class RouteForm(OneErrorPerField, _RouteForm):
             "peer_id": forms.TextInput(attrs={"list": "known-chats"}),
             "agent_id": forms.TextInput(attrs={"list": "known-agents"}),
             "trigger_words": forms.Textarea(attrs={"rows": 3}),
+            "handover_words": forms.Textarea(attrs={"rows": 2}),
         }
 
     def clean(self) -> dict[str, Any]:
@@ -93,6 +94,10 @@ class RouteAdmin(BridgeAdmin[Route]):
         (
             _("What is allowed in the chat"),
             {"fields": ("commands_for_all", "allow_mention_all", "allow_cards", "allow_links")},
+        ),
+        (
+            _("When staff answer"),
+            {"fields": ("handover_words", "allow_handover")},
         ),
     )
 

@@ -129,7 +129,7 @@ class AccountSerializer(MaskedReason, StrictSerializer, serializers.ModelSeriali
         model = ChannelAccount
         fields = (
             "id", "kind", "name", "external_id", "enabled", "retention_days", "moderation_scope", "gateway_share",
-            "turns_per_minute", "language", "sentences",
+            "turns_per_minute", "staff_minutes", "language", "sentences",
             "api_base_url", "credentials", "callback_url", "only_peer",
             "state", "state_code", "state_reason", "state_since", "sending_stopped_at", "connection", "created_at", "updated_at",
         )  # fmt: skip

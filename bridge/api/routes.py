@@ -38,7 +38,8 @@ class RouteSerializer(ModelValidated, StrictSerializer, serializers.ModelSeriali
         model = Route
         fields = (
             "id", "account", "peer_kind", "peer_id", "gateway", "agent_id", "scope", "trigger", "trigger_words",
-            "allowed_senders", "commands_for_all", "allow_mention_all", "allow_cards", "allow_links", "enabled", "note",
+            "allowed_senders", "commands_for_all", "allow_mention_all", "allow_cards", "allow_links",
+            "handover_words", "allow_handover", "enabled", "note",
         )  # fmt: skip
         validators: list[Any] = []  # the model's own are asked, with their words
 

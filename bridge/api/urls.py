@@ -11,6 +11,7 @@ from rest_framework.routers import SimpleRouter
 
 from bridge.api.accounts import Accounts
 from bridge.api.attachments import Attachments
+from bridge.api.canned_answers import CannedAnswers
 from bridge.api.contact_requests import ContactRequests
 from bridge.api.conversations import Conversations
 from bridge.api.customer_messages import CustomerMessages
@@ -29,6 +30,7 @@ router.register("gateways", Gateways, "gateway")
 router.register("routes", Routes, "route")
 router.register("conversations", Conversations, "conversation")
 router.register("fallbacks", Fallbacks, "fallback")
+router.register("canned-answers", CannedAnswers, "canned_answer")
 router.register("messages", Messages, "message")
 router.register("customer-messages", CustomerMessages, "customer_message")
 router.register("contact-requests", ContactRequests, "contact_request")

@@ -6,6 +6,7 @@ from bridge.models.deliveries import Attempt, Carrier, Delivery, Outcome, Reason
 from bridge.models.directory import CustomerGroup, Department, DirectoryChange, DirectoryRead
 from bridge.models.fallbacks import FallbackSender
 from bridge.models.figures import ConversationFigures, CountedPeriod, DayFigures, HourFigures
+from bridge.models.inbox import CannedAnswer, ConversationEntry
 from bridge.models.incidents import Incident, Severity
 from bridge.models.messages import Attachment, AttachmentState, Message
 from bridge.models.routes import ERASED, Contact, Conversation, Route, SessionEpoch
@@ -16,9 +17,11 @@ __all__ = [
     "Attachment",
     "AttachmentState",
     "Attempt",
+    "CannedAnswer",
     "Contact",
     "ContactRequest",
     "Conversation",
+    "ConversationEntry",
     "ConversationFigures",
     "CountedPeriod",
     "CustomerGroup",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.core.exceptions import ValidationError
 from django.db import models
@@ -20,7 +21,9 @@ from openclaw.models import Gateway
 # How the pseudonym of an erased person begins; the number of their contact's row follows.
 ERASED = "erased-"
 # Fields of a mapping that hold one entry a line.
-OF_LINES = ("trigger_words", "allowed_senders")
+OF_LINES = ("trigger_words", "handover_words", "allowed_senders")
+# Fields whose lines are what people type: a word keeps its joiners.
+OF_WORDS = ("trigger_words", "handover_words")
 
 
 class PeerKinds(models.TextChoices):
@@ -86,6 +89,19 @@ class Route(models.Model):
         default=False,
         help_text=_("Otherwise a link is shown as its text and its full address."),
     )
+    handover_words = models.TextField(
+        _("words that call for staff"),
+        blank=True,
+        default="",
+        db_default="",
+        help_text=_("One per line, such as 转人工. A message that says just this hands the conversation to staff."),
+    )
+    allow_handover = models.BooleanField(
+        _("may hand over to staff"),
+        default=False,
+        db_default=False,
+        help_text=_("The line [[handover: why]] in the agent's answer hands the conversation to staff."),
+    )
     enabled = models.BooleanField(_("enabled"), default=True)
     note = models.CharField(_("note"), max_length=200, blank=True)
 
@@ -128,19 +144,14 @@ class Route(models.Model):
     def _clean_texts(self) -> dict[str, Any]:
         """Ids without what nobody sees; what is wrong, by field. An id or a list that became empty would mean everybody."""
         wrong: dict[str, Any] = {}
-        for name in ("peer_id", "agent_id", "allowed_senders", "trigger_words"):
+        for name in ("peer_id", "agent_id", "allowed_senders", *OF_WORDS):
             given: str = getattr(self, name)
             lines = given.splitlines() if name in OF_LINES else [given]
-            # A word keeps its joiners, as people type it.
-            seen = [
-                line if name == "trigger_words" else without_invisible(line)
-                for line in lines
-                if without_invisible(line)
-            ]
+            seen = [line if name in OF_WORDS else without_invisible(line) for line in lines if without_invisible(line)]
             setattr(self, name, "\n".join(seen))
             if given.strip() and not seen:
                 wrong[name] = NOTHING_SEEN
-            elif name != "trigger_words" and not all(map(str.isprintable, seen)):
+            elif name not in OF_WORDS and not all(map(str.isprintable, seen)):
                 wrong[name] = _now("There is an invisible character in it: copy it again.")
         return wrong
 
@@ -186,6 +197,21 @@ class Conversation(models.Model):
     mode = models.CharField(_("mode"), max_length=8, choices=Mode.choices, default=Mode.BOT)
     # Who answers it in the platform's own client: then the mode is `human`.
     servicer = models.CharField(_("servicer"), max_length=200, blank=True, default="", db_default="", editable=False)
+    # The colleague who answers it; null while it waits for one, and while the agent answers.
+    assignee = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.SET_NULL,
+        null=True,
+        related_name="+",
+        verbose_name=_("assigned to"),
+        editable=False,
+        db_index=False,
+    )
+    # Questions that no agent was asked and that nobody has answered since: the time of the oldest, and how many.
+    waiting_since = models.DateTimeField(_("waiting since"), null=True, editable=False)
+    waiting_count = models.PositiveIntegerField(_("unanswered"), default=0, db_default=0, editable=False)
+    # When staff took it over or wrote last: after `ChannelAccount.staff_minutes` the agent answers again.
+    staff_active_at = models.DateTimeField(null=True, editable=False)
     # Part of the session key: counting it up starts a new session with the agent.
     session_epoch = models.PositiveIntegerField(_("session"), default=0)
     last_inbound_at = models.DateTimeField(_("last message"), null=True, editable=False)
@@ -210,6 +236,28 @@ class Conversation(models.Model):
             # The list of conversations, latest first.
             models.Index(
                 models.F("last_inbound_at").desc(nulls_last=True), models.F("id").desc(), name="conversation_newest"
+            ),
+            # The inbox: mine, and what nobody has taken; takeover.find_idle.
+            models.Index(
+                models.F("assignee"),
+                models.F("last_inbound_at").desc(nulls_last=True),
+                models.F("id").desc(),
+                condition=~models.Q(mode="bot"),
+                name="conversation_staffed",
+            ),
+            # The inbox: what waits for staff, and how many in the menu.
+            models.Index(
+                models.F("last_inbound_at").desc(nulls_last=True),
+                models.F("id").desc(),
+                condition=models.Q(waiting_since__isnull=False) & ~models.Q(mode="bot"),
+                name="conversation_waiting",
+            ),
+            # The inbox: questions that no agent was asked, because there is no mapping.
+            models.Index(
+                models.F("last_inbound_at").desc(nulls_last=True),
+                models.F("id").desc(),
+                condition=models.Q(waiting_since__isnull=False, mode="bot"),
+                name="conversation_unasked",
             ),
             # search.messages: whose messages are meant by a platform's id.
             models.Index(fields=["peer_id"], name="conversation_peer_id"),

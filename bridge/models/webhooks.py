@@ -43,6 +43,7 @@ def new_secret() -> str:
 class Event(models.TextChoices):
     MESSAGE_RECEIVED = "message.received", _("a message was received")
     DELIVERY_DEAD = "delivery.dead", _("a delivery failed or is uncertain")
+    CONVERSATION_HANDED_OVER = "conversation.handed_over", _("a conversation was handed to staff")
     ACCOUNT_STATE = "account.state", _("an account works, fails or stops")
 
 

@@ -17,7 +17,7 @@ from django.contrib.contenttypes.models import ContentType
 from knox.models import AuthToken
 
 from accounts.models import ChannelAccount
-from bridge.models import Conversation, Route, WebhookEndpoint
+from bridge.models import CannedAnswer, Conversation, Route, WebhookEndpoint
 from openclaw.models import Gateway
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ def register_models() -> None:
     _register(Gateway, "name base_url transport timeout_seconds max_in_flight enabled", hidden="token")
     _register(WebhookEndpoint, "name events account enabled", hidden="url secret")
     _register(Route, " ".join(field.name for field in Route._meta.concrete_fields))
-    _register(Conversation, "title mode")
+    _register(Conversation, "title mode assignee")
+    _register(CannedAnswer, "account shortcut text")
     people = "username first_name last_name email is_active is_staff is_superuser"
     _register(User, people, hidden="password", many={"groups", "user_permissions"})
     _register(Group, "name", many={"permissions"})

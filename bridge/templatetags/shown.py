@@ -20,6 +20,7 @@ register.filter("state_badge", formatting.state_badge)
 register.filter("health_badge", formatting.health_badge)
 register.filter("whom", formatting.recipient_text)
 register.filter("mode_badge", formatting.mode_badge)
+register.filter("change_sentence", formatting.change_sentence)
 register.filter("share", formatting.share)
 
 

@@ -12,7 +12,7 @@ from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 
 from accounts.health import Health
-from bridge.models import Conversation, Delivery, Outcome, State
+from bridge.models import Conversation, ConversationEntry, Delivery, Outcome, State
 from bridge.webhooks import post
 from channels_wechat.contract.connection import NEEDS_LOGIN
 
@@ -79,6 +79,31 @@ def mode_badge(conversation: Conversation) -> SafeString:
     mode = Conversation.Mode(conversation.mode)
     words = {mode.BOT: _("agent"), mode.PAUSED: _("paused"), mode.HUMAN: _("staff")}
     return badge(words[mode], MODE_TONES[mode])
+
+
+def change_sentence(entry: ConversationEntry) -> str:
+    """Return a sentence about what became of a conversation."""
+    kinds, words = ConversationEntry.Kind, {"name": entry.by_name, "text": entry.text}
+    by_nobody = {
+        kinds.HANDED_BACK: _("The agent answers again, because staff had written nothing for some time."),
+        kinds.NEW_SESSION: _("%(text)s began a new session: the agent remembers nothing from before."),
+        kinds.CALLED: _("The person asked for staff: the agent is not asked any more."),
+        kinds.HANDED_OVER: _("The agent handed over to staff: %(text)s")
+        if entry.text
+        else _("The agent handed over to staff."),
+    }
+    by_staff = {
+        kinds.TAKEN: _("%(name)s took the conversation over."),
+        kinds.ASSIGNED: _("%(name)s assigned it to %(text)s.")
+        if entry.text
+        else _("%(name)s took the colleague off it."),
+        kinds.PAUSED: _("%(name)s paused the conversation."),
+        kinds.HANDED_BACK: _("%(name)s handed it back to the agent."),
+        kinds.NEW_SESSION: _("%(name)s began a new session: the agent remembers nothing from before."),
+    }
+    sentences = by_staff if entry.by_name else by_nobody
+    kind = kinds(entry.kind)
+    return sentences.get(kind, str(kind.label)) % words
 
 
 def exact_time(when: datetime) -> str:

@@ -62,6 +62,21 @@ def queue_failure_event(delivery: Delivery) -> None:
     _queue_event(Event.DELIVERY_DEAD, delivery.account_id, row)
 
 
+def queue_handover_event(conversation: Conversation, entry: int, by: str, why: str) -> None:
+    """Queue an event for a conversation that was just handed to staff, in that transaction. by: staff, person or agent; entry: its row."""
+
+    def row() -> tuple[str, dict[str, Any]]:
+        peer = {"kind": conversation.peer_kind, "id": conversation.peer_id}
+        told = {
+            "account": _describe_account(conversation.account),
+            "conversation": _describe_conversation(conversation),
+        }
+        colleague = conversation.assignee.get_username() if conversation.assignee else None
+        return str(entry), {**told, "peer": peer, "by": by, "why": why, "assignee": colleague}
+
+    _queue_event(Event.CONVERSATION_HANDED_OVER, conversation.account_id, row)
+
+
 def queue_account_state_events() -> None:
     """Queue an event for each account whose state differs from the one last reported; called by the sweep, once a second."""
     for pk in ChannelAccount.objects.exclude(notified_state=F("state")).values_list("pk", flat=True):

@@ -81,6 +81,11 @@ SENTENCES: dict[str, Sentence] = {
         "已收到，无需回复。",
         "Noted; nothing to add.",
     ),
+    "handed_over": Sentence(
+        _("The conversation is handed to staff, because the person or the agent asked for them"),
+        "已为您转接人工，请稍候。",
+        "A colleague will answer you shortly.",
+    ),
     "not_understood": Sentence(
         _("A message holds nothing that can be read"),
         "抱歉，没有收到可以识别的内容。",

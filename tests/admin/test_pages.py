@@ -29,6 +29,7 @@ LISTS = (
     "bridge_incident",
     "bridge_contact",
     "bridge_contactrequest",
+    "bridge_cannedanswer",
     "bridge_webhookendpoint",
     "auth_user",
     "auth_group",
@@ -41,6 +42,7 @@ OTHER_PAGES = (
     "openclaw_gateway_add",
     "accounts_channelaccount_add",
     "bridge_webhookendpoint_add",
+    "bridge_cannedanswer_add",
 )
 EMPTY_PAGES = [*(f"{name}_changelist" for name in LISTS), *OTHER_PAGES]
 
@@ -110,7 +112,7 @@ def test_a_page_with_everything(
     boss: Client, world: factories.World, django_assert_max_num_queries, number: int
 ) -> None:
     page, pk = list(object_pages(world).items())[number]
-    with django_assert_max_num_queries(30):
+    with django_assert_max_num_queries(33):
         answer = boss.get(reverse(f"admin:{page}", args=[pk]))
     assert answer.status_code == 200
 

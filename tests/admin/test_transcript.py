@@ -131,7 +131,7 @@ def test_a_transcript_takes_each_right(staff: Callable[..., Client], world: fact
     [
         ("bot", {"Pause", "Take over"}),
         ("paused", {"Resume", "Take over"}),
-        ("human", {"Hand back to agent", "Pause"}),
+        ("human", {"Hand back to agent", "Pause", "Take over"}),
     ],
 )
 def test_who_answers_can_be_changed_to_the_other_two(
@@ -150,7 +150,9 @@ def test_what_came_meanwhile_is_told_when_the_agent_answers_again(
     factories.delivery(factories.message(world.group, "?", "LATER"), State.SKIPPED, Reason.PAUSED)
     address = reverse("admin:bridge_conversation_mode", args=[world.group.pk])
     assert "received meanwhile" not in boss.post(address, {"mode": mode}, follow=True).content.decode()
-    assert "1 message was received meanwhile" in boss.post(address, {"mode": "bot"}, follow=True).content.decode()
+    # Who takes over keeps the question that still waits for its turn.
+    told = {"paused": "1 message was received meanwhile", "human": "2 messages were received meanwhile"}[mode]
+    assert told in boss.post(address, {"mode": "bot"}, follow=True).content.decode()
 
 
 def test_the_page_names_the_agent_and_offers_a_mapping_of_its_own(boss: Client, world: factories.World) -> None:
@@ -223,7 +225,7 @@ def test_what_staff_do_stands_in_the_history(boss: Client, world: factories.Worl
     ):  # fmt: skip
         boss.post(reverse(f"admin:bridge_conversation_{name}", args=[world.person.pk]), data)
     history = boss.get(reverse("admin:bridge_conversation_history", args=[world.person.pk])).content.decode()
-    told = ("sent a message", "The title is saved.", "Staff answer now.", "A new session has started:")
+    told = ("sent a message", "The title is saved.", "You answer now.", "A new session has started:")
     assert [words for words in told if words not in history] == []
 
 
@@ -246,7 +248,7 @@ def test_files_that_could_not_be_fetched_cost_no_query_each(
     for number in range(30):
         said = factories.message(world.group, "a file", f"LOST{number}")
         factories.attachment(said, state="failed", code="40007")
-    with django_assert_max_num_queries(28):
+    with django_assert_max_num_queries(33):
         assert page(boss, world.group).count("(40007)") == 30
 
 

@@ -38,6 +38,7 @@ class Call:
             fallback=world.fallback.pk,
             contact_request=world.contact_request.pk,
             customer_message=world.customer_message.pk,
+            canned=world.canned.pk,
         )
 
     def filled(self, world: World) -> Any:
@@ -97,6 +98,16 @@ CALLS = [
     Call("GET", "/conversations/{conversation}/", "Viewers", 200),
     Call("PATCH", "/conversations/{conversation}/", "Operators", 200, {"title": "Sales", "mode": "paused"}),
     Call("POST", "/conversations/{conversation}/new-session/", "Operators", 200),
+    Call("POST", "/conversations/{conversation}/take-over/", "Operators", 200),
+    Call("POST", "/conversations/{conversation}/assign/", "Operators", 200, {"assignee": None}),
+    Call("POST", "/conversations/{conversation}/hand-back/", "Operators", 200, {"ask": "last"}),
+    Call("GET", "/conversations/{conversation}/notes/", "Operators", 200),
+    Call("POST", "/conversations/{conversation}/notes/", "Operators", 201, {"text": "call them"}),
+    Call("GET", "/canned-answers/", "Operators", 200),
+    Call("POST", "/canned-answers/", "Operators", 201, {"shortcut": "bye", "text": "Goodbye"}),
+    Call("GET", "/canned-answers/{canned}/", "Operators", 200),
+    Call("PATCH", "/canned-answers/{canned}/", "Operators", 200, {"text": "Hi"}),
+    Call("DELETE", "/canned-answers/{canned}/", "Operators", 204),
     Call("POST", "/conversations/{conversation}/move/", "Admins", 200, {"account": "<bot>", "peer_id": "lisi"}),
     Call("GET", "/messages/", "Viewers", 200),
     Call("POST", "/messages/", "Operators", 201, {"conversation": "<person>", "content": {"text": "hello"}}, KEY),

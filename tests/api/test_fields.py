@@ -23,13 +23,16 @@ DELIVERY = (
 )
 MESSAGE = "id account conversation peer direction source kind text sender addressed reply_to idempotency_key occurred_at created_at"
 FIELDS = {
-    "accounts/": "id kind name external_id enabled retention_days moderation_scope gateway_share turns_per_minute language sentences "
+    "accounts/": "id kind name external_id enabled retention_days moderation_scope gateway_share turns_per_minute staff_minutes language "
+    "sentences "
     "api_base_url callback_url only_peer state state_code state_reason state_since sending_stopped_at connection created_at updated_at",
     "gateways/": "id name base_url transport timeout_seconds max_in_flight enabled state state_code state_reason state_since version "
     "connection agents created_at updated_at",
     "routes/": "id account peer_kind peer_id gateway agent_id scope trigger trigger_words allowed_senders commands_for_all "
-    "allow_mention_all allow_cards allow_links enabled note",
-    "conversations/": "id account peer title mode servicer session moved_to moved_at last_inbound_at created_at",
+    "allow_mention_all allow_cards allow_links handover_words allow_handover enabled note",
+    "conversations/": "id account peer title mode assignee servicer waiting_since unanswered session moved_to moved_at "
+    "last_inbound_at created_at",
+    "canned-answers/": "id account shortcut text",
     "messages/": MESSAGE,
     "messages/{message}/": f"{MESSAGE} data raw attachments deliveries",
     "attachments/": "id message position kind name mime size state code error",

@@ -63,7 +63,8 @@ def test_what_each_call_is_answered_is_described() -> None:
 def test_who_may_do_what(as_role: Callable[[str], Client], world: World, role: str) -> None:
     client = as_role(role)
     before, wrong = everything(), {}
-    for each in CALLS:
+    for number, each in enumerate(CALLS):
+        client.defaults["REMOTE_ADDR"] = f"192.0.2.{number // 50}"  # who is nobody may ask 60 times a minute
         allowed = ROLES.index(role) >= ROLES.index(each.least)
         expected = each.status if allowed else 401 if role == "anonymous" else 403
         with transaction.atomic():
@@ -85,6 +86,7 @@ OBJECTS = {
     "accounts": "channelaccount", "gateways": "gateway", "routes": "route", "conversations": "conversation", "messages": "message",
     "attachments": "attachment", "deliveries": "delivery", "webhooks": "webhookendpoint", "stats": "delivery",
     "fallbacks": "conversation", "customer-messages": "customermessage", "contact-requests": "contact",
+    "canned-answers": "cannedanswer",
 }  # fmt: skip
 VERBS = {"GET": "view", "POST": "add", "PATCH": "change", "DELETE": "delete"}
 # What is no plain reading, adding, changing or deleting of its rows.
@@ -106,6 +108,13 @@ DEEDS = {
     ("POST", "/routes/resolve/"): "view_route",
     ("POST", "/conversations/{}/new-session/"): "pause_conversation",
     ("POST", "/conversations/{}/move/"): "change_route",
+    ("POST", "/conversations/{}/take-over/"): "pause_conversation",
+    ("POST", "/conversations/{}/assign/"): "pause_conversation",
+    ("POST", "/conversations/{}/hand-back/"): "pause_conversation",
+    ("GET", "/conversations/{}/notes/"): "read_content",
+    ("POST", "/conversations/{}/notes/"): "pause_conversation",
+    **{(verb, "/canned-answers/{}/"): "send_message" for verb in ("GET", "PATCH", "DELETE")},
+    **{(verb, "/canned-answers/"): "send_message" for verb in ("GET", "POST")},
     ("POST", "/deliveries/replay/"): "replay_delivery",
     ("POST", "/deliveries/{}/replay/"): "replay_delivery",
     ("POST", "/deliveries/{}/release/"): "replay_delivery",
@@ -117,6 +126,8 @@ DEEDS = {
 MORE = {
     "PATCH /conversations/{}/": {"pause_conversation"},
     "POST /conversations/{}/move/": {"change_conversation", "pause_conversation"},
+    "POST /conversations/{}/notes/": {"read_content"},
+    "POST /conversations/{}/hand-back/": {"replay_delivery"},
     "GET /attachments/{}/content/": {"read_content"},
 }
 

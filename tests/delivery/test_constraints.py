@@ -14,6 +14,7 @@ from accounts.models import ChannelAccount, Connection, ReplyWindow, Restriction
 from bridge.models import (
     Attachment,
     Attempt,
+    CannedAnswer,
     Contact,
     ContactRequest,
     Conversation,
@@ -138,6 +139,12 @@ def two_accounts() -> None:
     app()
 
 
+def same_shortcut() -> None:
+    """Also where it is of no account, which PostgreSQL would otherwise take for another one each time."""
+    for shortcut in ("hello", "Hello"):
+        CannedAnswer.objects.create(shortcut=shortcut, text="x")
+
+
 def told_twice() -> None:
     for _twice in range(2):
         Delivery.objects.create(
@@ -194,6 +201,7 @@ CASES: dict[str, Callable[[], object]] = {
     "state_change_of_one": lambda: StateChange.objects.create(before="new", state="ok"),
     "connection_of_one": lambda: Connection.objects.create(account=app(), gateway=gateway()),
     "delivery_event_once": told_twice,
+    "canned_answer_shortcut": same_shortcut,
     "hour_figures_once": lambda: same_figures(HourFigures, hour=NOW),
     "day_figures_once": lambda: same_figures(DayFigures, day=NOW.date()),
     "conversation_figures_once": lambda: same_figures(ConversationFigures, day=NOW.date(), conversation=chat()),

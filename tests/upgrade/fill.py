@@ -15,7 +15,15 @@ from knox.models import AuthToken
 
 from accounts.health import Health
 from accounts.models import ChannelAccount, Connection, ConnectionGap
-from bridge.models import Conversation, CustomerGroup, Department, DirectoryChange, DirectoryRead, SessionEpoch
+from bridge.models import (
+    Conversation,
+    ConversationEntry,
+    CustomerGroup,
+    Department,
+    DirectoryChange,
+    DirectoryRead,
+    SessionEpoch,
+)
 from bridge.operations.figures import counting
 from channels_wechat import KINDS
 from tests.support import factories
@@ -53,6 +61,9 @@ def fill() -> None:
     factories.reply_window(world.app, "zhangsan", left=3, until=now + timedelta(days=2))
     factories.restriction(world.app, "custom_send", code="48001", until=now + timedelta(days=1))
     SessionEpoch.objects.create(key="agent:main:one", conversation=world.person, epoch=2)
+    ConversationEntry.objects.create(conversation=world.person, kind="note", by_name="Ann", text="calls back on Monday")
+    waiting = {"mode": "human", "waiting_since": now, "waiting_count": 2, "staff_active_at": now}
+    Conversation.objects.filter(pk=world.person.pk).update(**waiting)
     Connection.objects.create(gateway=world.gateway, owner="vm:42:cafe", owner_until=now, state="connected")
     Connection.objects.create(account=world.bot, state="kicked", code="kicked", cursor="7", login_code="CANARY-login")
     phone = ChannelAccount.objects.get(kind="wechaty")

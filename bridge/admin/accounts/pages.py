@@ -186,6 +186,7 @@ class AccountAdmin(ConfiguredAdmin[ChannelAccount]):
             ours,
             (_("From the platform's console"), {"fields": list(channel.Credentials().fields)}),
             (_("Fair share"), {"fields": ["gateway_share", "turns_per_minute"]}),
+            (_("Staff"), {"fields": ["staff_minutes"]}),
             (
                 _("The bridge's own sentences"),
                 {"fields": ["language", *(f"{SENTENCE_PREFIX}{name}" for name in SENTENCES)], "classes": ["collapse"]},

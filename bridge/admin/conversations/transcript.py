@@ -5,19 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from django.contrib.auth.models import User
 from django.db.models import F
 
 from accounts.models import ConnectionGap
 from bridge.admin.conversations.attachments import is_picture
 from bridge.admin.conversations.messages import add_sender_names, prefetch_details
-from bridge.models import Attachment, Conversation, Delivery, Message, State
+from bridge.models import Attachment, Conversation, ConversationEntry, Delivery, Message, State
 from bridge.operations.replay import why_not_release
+from bridge.people import entries
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime, timedelta
 
 PAGE = 40
+# So many notes and changes are shown on one page.
+MOST_ENTRIES = 200
+# How the `client` of a message of staff begins; the number of their row follows.
+STAFF = "staff:"
 # So many gaps in the connection are looked at for one page.
 MOST_GAPS = 1000
 # Kinds that are shown small and centred, because no person wrote them.
@@ -39,13 +45,15 @@ class Move:
         return f"{self.other.pk}{self.at.timestamp()}{self.is_away}"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Bubble:
     """gap: a time without a connection before this message, in which others may be missing. moves: of the conversation, before it."""
 
     message: Message
     gap: ConnectionGap | None = None
     moves: list[Move] = field(default_factory=list)
+    entries: list[ConversationEntry] = field(default_factory=list)  # before it
+    colleague: str = ""  # who of the staff wrote it
     pictures: list[Attachment] = field(default_factory=list)
     files: list[Attachment] = field(default_factory=list)
     deliveries: list[Delivery] = field(default_factory=list)
@@ -70,7 +78,7 @@ class Bubble:
         """Return a value that changes when the bubble looks different, so that the page replaces only such bubbles."""
         states = ",".join(f"{d.state}{d.reason}{bool(d.recalled_at)}" for d in self.deliveries)
         files = ",".join(f"{item.state}" for item in [*self.pictures, *self.files])
-        return f"{states};{files};{len(self.feedback)};{self.gap.pk if self.gap else ''};{len(self.moves)}"
+        return f"{states};{files};{len(self.feedback)};{self.gap.pk if self.gap else ''};{len(self.moves)};{len(self.entries)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +86,12 @@ class Transcript:
     bubbles: list[Bubble]
     gaps_after: list[ConnectionGap]  # behind the newest message
     moves_after: list[Move]
+    entries_after: list[ConversationEntry]
     older: int | None  # the id before which there is more
 
 
 def read_page(conversation: Conversation, before: int | None = None) -> Transcript:
-    """Return the newest PAGE messages, or those before an id; seven queries."""
+    """Return the newest PAGE messages, or those before an id; nine queries."""
     rows = conversation.messages.defer("raw", "reply_address").order_by("-id")
     if before:
         rows = rows.filter(pk__lt=before)
@@ -93,7 +102,40 @@ def read_page(conversation: Conversation, before: int | None = None) -> Transcri
     bubbles = _bubbles(conversation, shown)
     gaps = _mark_gaps(conversation, bubbles, newest=not before)
     moves = _mark_moves(list_moves(conversation), bubbles, is_oldest=older is None)
-    return Transcript(bubbles, gaps, moves if not before else [], older)
+    lines = _mark_entries(conversation, bubbles, is_oldest=older is None, newest=not before)
+    _name_colleagues(bubbles)
+    return Transcript(bubbles, gaps, moves if not before else [], lines, older)
+
+
+def _mark_entries(
+    conversation: Conversation, bubbles: list[Bubble], *, is_oldest: bool, newest: bool
+) -> list[ConversationEntry]:
+    """Put each entry before the first message behind it. Return those that no message came after, on the newest page.
+
+    is_oldest: whether the page begins with the first message; newest: whether it ends with the newest.
+    """
+    rows = ConversationEntry.objects.filter(conversation=conversation).order_by("created_at", "id")
+    if bubbles and not is_oldest:
+        rows = rows.filter(created_at__gte=bubbles[0].message.created_at)
+    if bubbles and not newest:
+        rows = rows.filter(created_at__lte=bubbles[-1].message.created_at)
+    left: list[ConversationEntry] = []
+    for entry in rows.reverse()[:MOST_ENTRIES][::-1]:
+        behind = next((bubble for bubble in bubbles if bubble.message.created_at >= entry.created_at), None)
+        (behind.entries if behind else left).append(entry)
+    return left
+
+
+def _name_colleagues(bubbles: list[Bubble]) -> None:
+    """Name who of the staff wrote each answer; one query where somebody did."""
+    wrote = {bubble: bubble.message.client.removeprefix(STAFF) for bubble in bubbles if _is_by_staff(bubble.message)}
+    users = User.objects.in_bulk([int(key) for key in wrote.values() if key.isdecimal()]) if wrote else {}
+    for bubble, key in wrote.items():
+        bubble.colleague = entries.name_of(users.get(int(key))) if key.isdecimal() else ""
+
+
+def _is_by_staff(message: Message) -> bool:
+    return message.source == Message.Source.STAFF and message.client.startswith(STAFF)
 
 
 def list_moves(conversation: Conversation) -> list[Move]:

@@ -26,6 +26,7 @@ class PromptInput:
     title: str
     surface: str
     files: Sequence[str] = ()
+    may_hand_over: bool = False  # to staff
     mark: str = ""  # the mark of the frame around a group's message, which only the bridge knows
 
 
@@ -38,6 +39,13 @@ _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x1f\x7f-\x84\x86-\x9f]")
 _QUOTES = frozenset("\"'`´‘’‚‛“”„‟«»‹›「」『』《》〈〉<>⟦⟧[]{}|¦")
 _NAME_ENDS = _QUOTES | frozenset(":()\\")
 NAME_LENGTH, FILE_NAME_LENGTH = 64, 120
+
+
+# The mark is read by `openclaw.agent_text.find_handover`.
+HANDOVER = (
+    "Where a colleague of the company must answer instead of you, end your answer with the line [[handover: why]], with a few words "
+    "for the colleague in place of “why”: the line is not shown to the person, and from then on a colleague answers."
+)
 
 
 def split_lines(text: str) -> list[str]:
@@ -96,5 +104,6 @@ def build_system_prompt(message: PromptInput) -> str:
         message.surface,
         # No way to stay silent is offered: since 2026.9 a gateway counts NO_REPLY to a user's turn as a failed run.
         "Write the answer only; it is delivered for you.",
+        HANDOVER if message.may_hand_over else "",
     ]
     return "\n".join(line for line in lines if line)

@@ -16,12 +16,13 @@ from accounts.health import Health
 from bridge.explanations.own import internal
 from bridge.media import storage
 from bridge.models import Carrier, Delivery, Message, Outcome, Reason
-from bridge.pipeline.agent import notices, stop, typing_indicator
+from bridge.people import open_questions
+from bridge.pipeline.agent import notices, stop, takeover, typing_indicator
 from bridge.pipeline.agent.prompt import clean_file_name
 from bridge.pipeline.agent.usage import TurnUsage, store_usage
 from bridge.pipeline.delivery import claims, retry_policy, settle
 from bridge.pipeline.delivery.types import Failure, LostLease, OpenAttempt, Success, build_failure
-from bridge.pipeline.outbound import moderation, outbox
+from bridge.pipeline.outbound import moderation, outbox, rights
 from bridge.pipeline.replies import unread
 from bridge.pipeline.replies.paths import holds_requests
 from bridge.runtime.db.batching import GroupCommit
@@ -207,6 +208,9 @@ class AgentTurn:
         if self.delivery.payload.get("unread") and question:
             notes.append(question.account.sentence("not_all_read"))
         text = "\n\n".join(line for line in (agent_text.keep_visible(answer.text), *notes) if line)
+        call = find_call_for_staff(self.delivery, answer.text)
+        if call is not None and question and not text:
+            text = question.account.sentence("handed_over")
         has_answer = bool(text or files) and question is not None
         success = Success(
             self.delivery,
@@ -214,7 +218,7 @@ class AgentTurn:
             remote_id=answer.run_id,
             reason="" if has_answer else Reason.NO_ANSWER,
             response={"text": answer.text, "files": len(files)},
-            then=(lambda: store_answer(self.delivery, text, files)) if has_answer else None,
+            then=(lambda: store_answer(self.delivery, text, files, call)) if has_answer else None,
         )
         after = _succeed(success)
         if after is None:
@@ -309,9 +313,20 @@ def build_turn(delivery: Delivery) -> Turn:
     )
 
 
-def store_answer(delivery: Delivery, text: str, files: list[ContentFile[bytes]]) -> Message:
+def find_call_for_staff(delivery: Delivery, text: str) -> str | None:
+    """Return why the agent hands over to staff; None where it does not, or its mapping does not allow it."""
+    return agent_text.find_handover(text) if rights.HANDOVER in delivery.payload.get("allowed", ()) else None
+
+
+def store_answer(delivery: Delivery, text: str, files: list[ContentFile[bytes]], call: str | None = None) -> Message:
+    """Store the answer of a turn, in the transaction that settles it. call: as in `find_call_for_staff`."""
     if delivery.message is None:
         raise ValueError("an answer needs its question")
+    conversation = delivery.message.conversation if call is not None else None
+    if conversation:
+        takeover.call_staff(conversation, by_agent=True, why=call or "")
+    elif delivery.replays and delivery.message.conversation_id:
+        open_questions.end_wait(delivery.message.conversation_id)
     more: Any = {"files": files, "allowed": delivery.payload.get("allowed", ())}
     return outbox.send_answer(
         delivery.message, text, source=Message.Source.AGENT, key=f"answer:{idempotency_key_of(delivery)}", **more

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from django.utils import timezone
 
 from accounts.channels import cached_by_id
-from bridge.models import Route
+from bridge.models import Route, State
+from bridge.people.open_questions import WAITING_REASONS
 from bridge.pipeline.delivery.claim_sql import AHEAD_SECONDS, TURN_SECONDS
 from bridge.pipeline.inbound import sql
 from bridge.pipeline.inbound.rate import SenderRate
@@ -84,9 +85,29 @@ def store_routed(decided: Iterable[tuple[RoutingContext, Delivery]]) -> None:
         values = {
             "rows": [_build_row(*pair) for pair in pairs],
             "people": _rows_of_senders(case for case, _delivery in pairs),
+            "waits": _rows_of_waits(pairs),
         }
         parameters = {name: json.dumps(rows) for name, rows in values.items()}
         sql.STORE_ROUTED.fetch(**parameters, now=timezone.now(), turn=TURN_SECONDS, ahead=AHEAD_SECONDS)
+
+
+def _rows_of_waits(pairs: Iterable[tuple[RoutingContext, Delivery]]) -> list[dict[str, Any]]:
+    """Return what changes in the conversations whose questions wait for staff, or wait no more because an agent is asked again.
+
+    ended: what waited before waits no more; since, count: of the questions that wait now. Of most batches nothing is returned.
+    """
+    found: dict[int, dict[str, Any]] = {}
+    for case, delivery in pairs:
+        talk, waits = case.conversation, delivery.reason in WAITING_REASONS and case.message.kind != "event"
+        asked = delivery.state == State.PENDING and (talk.waiting_since is not None or talk.pk in found)
+        if not waits and not asked:
+            continue
+        row = found.setdefault(talk.pk, {"conversation": talk.pk, "ended": False, "since": None, "count": 0})
+        if asked:
+            row.update(ended=True, since=None, count=0)
+        else:
+            row.update(since=row["since"] or case.message.created_at.isoformat(), count=row["count"] + 1)
+    return list(found.values())
 
 
 def _rows_of_senders(cases: Iterable[RoutingContext]) -> list[dict[str, Any]]:

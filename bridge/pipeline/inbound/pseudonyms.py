@@ -10,7 +10,8 @@ from __future__ import annotations
 from django.utils import timezone
 
 from accounts.models import ReplyWindow
-from bridge.models import ERASED, Contact, Conversation, FallbackSender, Route, SessionEpoch
+from bridge.models import ERASED, Contact, Conversation, ConversationEntry, FallbackSender, Route, SessionEpoch
+from bridge.people.open_questions import NOTHING_WAITS
 from bridge.pipeline.agent.stop import stop_turns, unfinished_turns
 from bridge.pipeline.routing.rules import split_entries
 from bridge.security import audit
@@ -28,7 +29,8 @@ def pseudonymise(account_id: int, person: str) -> None:
     for pk in talks.values_list("pk", flat=True):
         stop_turns(unfinished_turns(pk))
     SessionEpoch.objects.filter(conversation__in=talks).delete()
-    talks.update(peer_id=name, title="")
+    ConversationEntry.objects.filter(conversation__in=talks).delete()
+    talks.update(peer_id=name, title="", **NOTHING_WAITS)
     FallbackSender.objects.filter(account=account_id, peer_kind="direct", peer_id=person).delete()
     _rename_in_mappings(account_id, person, name)
 

@@ -38,9 +38,9 @@ def set_servicer(conversation: Conversation, servicer: str) -> None:
     """
     rows, mode = Conversation.objects.filter(pk=conversation.pk), Conversation.Mode
     if servicer:
-        rows.update(servicer=servicer[:200], mode=_instead_of(mode.BOT, mode.HUMAN))
+        rows.update(servicer=servicer[:200], assignee=None, mode=_instead_of(mode.BOT, mode.HUMAN))
     else:
-        rows.exclude(servicer="").update(servicer="", mode=_instead_of(mode.HUMAN, mode.BOT))
+        rows.exclude(servicer="").update(servicer="", assignee=None, mode=_instead_of(mode.HUMAN, mode.BOT))
     conversation.refresh_from_db(fields=["servicer", "mode"])
 
 

@@ -13,14 +13,14 @@ from accounts.channels import build_channel
 from accounts.reply_windows import WindowGrant
 from bridge.explanations.own import internal
 from bridge.models import Carrier, Conversation, Delivery, Message, Reason, Route, State, Target
-from bridge.people import directory, peers, sessions
-from bridge.pipeline.agent import notices, prompt
+from bridge.people import directory, entries, peers, sessions
+from bridge.pipeline.agent import notices, prompt, takeover
 from bridge.pipeline.agent.stop import stop_turns, unfinished_turns
 from bridge.pipeline.delivery import settle
 from bridge.pipeline.delivery.lanes import lane_of_turns
 from bridge.pipeline.inbound import batch
 from bridge.pipeline.inbound.batch import RoutingContext
-from bridge.pipeline.inbound.commands import command_of
+from bridge.pipeline.inbound.commands import asks_for_staff, command_of
 from bridge.pipeline.inbound.pseudonyms import pseudonymise
 from bridge.pipeline.inbound.quotes import fill_quotes
 from bridge.pipeline.inbound.reports import apply_reports
@@ -226,7 +226,16 @@ def _handle_message(case: RoutingContext, before: Sequence[tuple[RoutingContext,
     if command:
         _run_command(command, case, decision.route)
         return _build_skipped(case.message, Reason.COMMAND)
+    if asks_for_staff(decision.text, decision.route.handover_words) and case.message.kind == "text":
+        return _call_staff(case, decision.route)
     return delivery if _count_turn(case) else _build_skipped(case.message, Reason.TOO_MANY)
+
+
+def _call_staff(case: RoutingContext, route: Route) -> Delivery:
+    """Hand the conversation to staff for a person who asks for them, and say so. The message itself is their question."""
+    takeover.call_staff(case.conversation, by_agent=False)
+    _send_notice(case, "handed_over", f"handed_over:{case.message.pk}")
+    return _build_skipped(case.message, Reason.HUMAN, route_id=route.pk)
 
 
 def _count_turn(case: RoutingContext) -> bool:
@@ -316,7 +325,8 @@ def _build_payload(case: RoutingContext, decision: rules.Decision) -> dict[str, 
     route, message = decision.route, case.message
     if route is None:
         raise ValueError("a payload needs a route")
-    prompt_input, forgets = _build_prompt_input(case, decision.text), isinstance(case.channel, Forgets)
+    prompt_input = _build_prompt_input(case, decision.text, route.allow_handover)
+    forgets = isinstance(case.channel, Forgets)
     allowed = rights_of(route)
     return {
         **({"allowed": allowed} if allowed else {}),
@@ -334,7 +344,7 @@ def _must_mention_unread_content(case: RoutingContext) -> bool:
     return bool(case.facts.get("unread")) and case.message.peer_kind == "direct"
 
 
-def _build_prompt_input(case: RoutingContext, text: str) -> prompt.PromptInput:
+def _build_prompt_input(case: RoutingContext, text: str, may_hand_over: bool) -> prompt.PromptInput:
     message = case.message
     return prompt.PromptInput(
         text=text,
@@ -344,6 +354,7 @@ def _build_prompt_input(case: RoutingContext, text: str) -> prompt.PromptInput:
         title=case.conversation.title,
         surface=case.channel.surface(peers.peer_of(message.peer_kind, message.peer_id)),
         files=[f"{kind}: {name}" if name else kind for _pk, kind, name in case.files],
+        may_hand_over=may_hand_over,
         mark=salted_hmac("bridge.pipeline.agent.prompt", message.uuid.hex, algorithm="sha256").hexdigest()[:12],
     )
 
@@ -380,6 +391,7 @@ def _start_new_session(case: RoutingContext, route: Route) -> str:
     if route.scope == Route.Scope.SHARED and not route.commands_for_all:
         return "new_session_shared"
     sessions.renew_session(route, case.message, case.conversation, by_row=isinstance(case.channel, Forgets))
+    entries.add_entry(case.conversation, entries.Kind.NEW_SESSION, text=case.sender_name or case.message.sender)
     return "new_session"
 
 

@@ -65,6 +65,7 @@ class UnroutedMessage(NamedTuple):
     mode: str
     session_epoch: int
     told_title: str
+    waiting_since: datetime | None
     turns_until: datetime | None
     refused_at: datetime | None
     sender_name: str
@@ -84,7 +85,9 @@ MESSAGE = Table(
     ("id", "uuid", "account_id", "peer_kind", "peer_id", "kind", "text", "sender", "addressed", "reply_to_id", "occurred_at", "created_at"),
 )  # fmt: skip
 CONVERSATION = Table(
-    Conversation, "talk", ("id", "account_id", "peer_kind", "peer_id", "title", "mode", "session_epoch", "told_title")
+    Conversation,
+    "talk",
+    ("id", "account_id", "peer_kind", "peer_id", "title", "mode", "session_epoch", "told_title", "waiting_since"),
 )
 
 # Store messages and their files. Returns those that were not there: a repetition meets the constraint message_idempotency, or the unique
@@ -179,7 +182,8 @@ WITH taken AS MATERIALIZED (
 )
 SELECT taken.id, taken.uuid, taken.account_id, taken.peer_kind, taken.peer_id, taken.kind, taken.text, taken.sender, taken.addressed,
   taken.reply_to_id, taken.occurred_at, taken.created_at, talk.id AS conversation_id, talk.title, talk.mode, talk.session_epoch,
-  talk.told_title, contact.turns_until, contact.refused_at, coalesce(contact.name, '') AS sender_name, taken.parsed_facts,
+  talk.told_title, talk.waiting_since, contact.turns_until, contact.refused_at,
+  coalesce(contact.name, '') AS sender_name, taken.parsed_facts,
   (SELECT jsonb_agg(route) FROM bridge_route AS route WHERE route.account_id = taken.account_id
     AND route.peer_kind IN ('', taken.peer_kind) AND route.peer_id IN ('', taken.peer_id)) AS routes,
   (SELECT jsonb_agg(jsonb_build_array(file.id, file.kind, file.name) ORDER BY file.position)
@@ -190,7 +194,8 @@ ORDER BY taken.id""",  # noqa: S608  constants
 )
 # Store a delivery for each routed message, note that the message is routed, and store the senders' counted turns; returns the deliveries.
 # `seq` is counted over the sorted rows, so that the lanes are in the order of arrival. `behind` is when the last turn of a lane counts as
-# asked, by the index delivery_lane: the next one counts as asked %(turn)s seconds after it. `place` puts those that are routed together in
+# asked, by the index delivery_lane: the next one counts as asked %(turn)s seconds after it. `waiting` notes which conversations wait for
+# staff, by their ids; of most batches none is given. `place` puts those that are routed together in
 # the order of arrival, a microsecond apart. Contacts are locked in the order of their ids.
 STORE_ROUTED = Statement(
     StoredDelivery,
@@ -210,6 +215,12 @@ WITH given AS MATERIALIZED (
 ), counted AS (
   UPDATE bridge_contact SET turns_until = person.turns_until, refused_at = person.refused_at
   FROM person WHERE bridge_contact.id = person.id
+), waiting AS (
+  UPDATE bridge_conversation AS talk SET
+    waiting_count = CASE WHEN given.ended THEN 0 ELSE talk.waiting_count END + given.count,
+    waiting_since = CASE WHEN given.ended THEN given.since ELSE LEAST(talk.waiting_since, given.since) END
+  FROM jsonb_to_recordset(%(waits)s::jsonb) AS given(conversation bigint, ended boolean, since timestamptz, count integer)
+  WHERE talk.id = given.conversation
 ), behind AS MATERIALIZED (
   SELECT waiting.lane, (
     SELECT COALESCE(last.turn_at, last.due_at) FROM bridge_delivery AS last

@@ -30,7 +30,7 @@ from bridge.models import (
     Reason,
     State,
 )
-from bridge.people import peers, sessions
+from bridge.people import entries, open_questions, peers, sessions
 from bridge.pipeline.delivery import settle
 from bridge.pipeline.delivery.answer_parts import build_dead_part, build_part
 from bridge.pipeline.delivery.claims import TOPIC_OF_CARRIER
@@ -51,6 +51,7 @@ from channels_wechat.text.split import pieces
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
+    from django.contrib.auth.models import User
     from django.core.files.base import File as DjangoFile
 
     from accounts.models import ChannelAccount
@@ -158,9 +159,11 @@ def why_not_send(conversation: Conversation) -> str:
     return "" if reason and path.open_question(conversation) else reason
 
 
-def start_new_session(conversation: Conversation) -> None:
+@transaction.atomic
+def start_new_session(conversation: Conversation, by: User | None = None) -> None:
     """Renew the sessions of this conversation, so that the agent remembers nothing of it; a shared session is renewed for all."""
     sessions.renew_all(conversation)
+    entries.add_entry(conversation, entries.Kind.NEW_SESSION, by)
 
 
 def recall(delivery: Delivery) -> None:
@@ -236,6 +239,8 @@ def _store_message(
         created_at=now,
     )
     if _MESSAGES.insert_new(message):
+        if source == Message.Source.STAFF:
+            open_questions.note_staff_answer(conversation.pk)
         return message, True
     return Message.objects.get(**_identity(conversation, source, client, key)), False
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from bridge.models import Route
 
-MENTION_ALL, CARDS, LINKS = "mention_all", "cards", "links"
+MENTION_ALL, CARDS, LINKS, HANDOVER = "mention_all", "cards", "links", "handover"
 _INVISIBLE = r"\s\u200b-\u200f\u2060\ufeff"
 _GAP = rf"[{_INVISIBLE}]*"
 _ALL = rf"[aａ]{_GAP}[lｌ]{_GAP}[lｌ](?!_*[a-z0-9]|[.-][a-z0-9])|所{_GAP}有{_GAP}人|全{_GAP}体{_GAP}成{_GAP}员|everyone(?!_*[a-z0-9])"
@@ -46,7 +46,12 @@ _DEFINITION = re.compile(
 
 def rights_of(route: Route) -> list[str]:
     """Return the names of what this mapping allows its agent."""
-    allowed = {MENTION_ALL: route.allow_mention_all, CARDS: route.allow_cards, LINKS: route.allow_links}
+    allowed = {
+        MENTION_ALL: route.allow_mention_all,
+        CARDS: route.allow_cards,
+        LINKS: route.allow_links,
+        HANDOVER: route.allow_handover,
+    }
     return [name for name, is_allowed in allowed.items() if is_allowed]
 
 

@@ -11,7 +11,7 @@ from celery import shared_task
 from accounts import tokens
 from accounts.channels import stored_tokens
 from bridge.media import storage
-from bridge.operations import erasure, incidents, probe, retention
+from bridge.operations import erasure, handing_back, incidents, probe, retention
 from bridge.operations.figures import counting
 from bridge.people import directory, names
 from bridge.pipeline.delivery import claims
@@ -90,6 +90,11 @@ def schedule_pulls() -> None:
 @by_the_clock
 def check_health() -> None:
     incidents.update_incidents()
+
+
+@by_the_clock
+def hand_back_idle() -> None:
+    handing_back.hand_back_idle()
 
 
 @by_the_clock

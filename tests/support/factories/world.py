@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from django.utils import timezone
 
 from accounts.health import Health
-from bridge.models import Delivery, FallbackSender, Outcome, Reason, State, Target
+from bridge.models import CannedAnswer, Delivery, FallbackSender, Outcome, Reason, State, Target
 from tests.support.factories.models import (
     access_token,
     app,
@@ -78,6 +78,7 @@ class World:
     fallback: FallbackSender
     customer_message: CustomerMessage
     contact_request: ContactRequest
+    canned: CannedAnswer
 
 
 def refused_event(endpoint: WebhookEndpoint) -> Delivery:
@@ -144,6 +145,7 @@ def build_world() -> World:
         fallback,
         customer_message(first),
         contact_request(first, title="产品组", text="invited with these words 世界"),
+        CannedAnswer.objects.create(shortcut="hello", text="您好，请问有什么可以帮您？"),
     )
 
 

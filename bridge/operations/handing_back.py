@@ -1,0 +1,94 @@
+"""Hands a conversation back to its agent, and asks the agent what was asked meanwhile."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from django.db import transaction
+from django.db.models import DurationField, ExpressionWrapper, F, Value
+from django.db.models.functions import Now
+
+from bridge.models import Conversation
+from bridge.operations import replay
+from bridge.operations.unanswered import find_unanswered
+from bridge.people import open_questions, peers
+from bridge.pipeline.agent import takeover
+from bridge.runtime.wakeups.publish import Topic, notify
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from django.contrib.auth.models import User
+    from django.db.models import QuerySet
+
+# So many conversations at most are handed back in one run of the clock.
+MOST_IDLE = 200
+
+
+class Ask(enum.StrEnum):
+    """Which of the unanswered questions the agent is asked."""
+
+    NONE = "none"
+    LAST = "last"
+    ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class HandedBack:
+    """asked: how many questions the agent is asked now; refused: delivery id and why it was not queued."""
+
+    asked: int = 0
+    refused: list[tuple[int, str]] = field(default_factory=list)
+
+
+@transaction.atomic
+def hand_back(conversation: Conversation, by: User | None, ask: Ask) -> HandedBack:
+    """Let the agent answer again and ask it, in their order, what was asked meanwhile; all or nothing.
+
+    by: None: the time is over. Raises AnsweredElsewhere.
+    """
+    row = takeover.hand_back(conversation, by)
+    return ask_agent(row, ask)
+
+
+@transaction.atomic
+def ask_agent(conversation: Conversation, ask: Ask) -> HandedBack:
+    """Ask the agent questions that it was not asked. Nothing waits afterwards, whatever is left out."""
+    unanswered = find_unanswered(conversation)
+    chosen = {Ask.NONE: [], Ask.LAST: unanswered[-1:], Ask.ALL: unanswered}[ask]
+    result = replay.replay(chosen)
+    if not result.refused:
+        open_questions.end_wait(conversation.pk)
+    transaction.on_commit(lambda: notify(Topic.ASK))
+    return HandedBack(result.count, result.refused)
+
+
+def hand_back_idle() -> int:
+    """Hand back where staff have written nothing for as long as the account says, and ask the last question. Return how many."""
+    return sum(_hand_back_idle(pk) for pk in _find_idle())
+
+
+def _find_idle() -> Iterator[int]:
+    """By the index conversation_staffed: conversations that staff answer are few."""
+    idle = _idle(Conversation.objects.filter(mode=Conversation.Mode.HUMAN))
+    return idle.order_by().values_list("pk", flat=True)[:MOST_IDLE].iterator()
+
+
+def _idle(rows: QuerySet[Conversation]) -> QuerySet[Conversation]:
+    spell = ExpressionWrapper(F("account__staff_minutes") * Value(timedelta(minutes=1)), output_field=DurationField())
+    return rows.filter(servicer="", account__staff_minutes__isnull=False, staff_active_at__lt=Now() - spell)
+
+
+@transaction.atomic
+def _hand_back_idle(pk: int) -> bool:
+    found = Conversation.objects.filter(pk=pk).first()
+    if found is None:
+        return False
+    peers.lock_peer(found.account_id, found.peer_kind, found.peer_id)
+    if not _idle(Conversation.objects.filter(pk=pk, mode=Conversation.Mode.HUMAN)).exists():
+        return False  # a colleague wrote at this moment, or handed it back
+    hand_back(found, None, Ask.LAST)
+    return True

@@ -1,0 +1,137 @@
+"""Who answers a conversation: its agent, nobody, or staff, and of them whom.
+
+Each change is made under the lock of the peer, as the router decides under it: a message that comes at the same moment is decided
+wholly before the change or wholly behind it, and of two colleagues who take a conversation over one gets it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+
+from bridge.models import Conversation, ConversationEntry, Delivery, Reason, State, Target
+from bridge.people import entries, peers
+from bridge.pipeline.delivery import settle
+from bridge.pipeline.delivery.lanes import lane_of_turns
+from bridge.pipeline.replies import unread
+from bridge.pipeline.replies.paths import holds_requests
+from bridge.webhooks import events
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+Kind, Mode = ConversationEntry.Kind, Conversation.Mode
+
+
+class TakenAlready(Exception):
+    """A colleague answers the conversation. name: theirs."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+
+class AnsweredElsewhere(Exception):
+    """A servicer answers it in the platform's own client, which alone can end that."""
+
+
+@transaction.atomic
+def take_over(conversation: Conversation, by: User) -> None:
+    """Let this colleague answer. Raises TakenAlready where another one does."""
+    row = _lock(conversation)
+    if row.mode == Mode.HUMAN and row.assignee_id not in (None, by.pk):
+        raise TakenAlready(entries.name_of(row.assignee))
+    if row.mode == Mode.HUMAN and row.assignee_id == by.pk:
+        return
+    _change(row, mode=Mode.HUMAN, assignee=by)
+    _keep_for_staff(row)
+    _tell_staff(row, entries.add_entry(row, Kind.TAKEN, by), "staff")
+
+
+@transaction.atomic
+def assign(conversation: Conversation, to: User | None, by: User) -> None:
+    """Let another colleague answer, or whoever takes it over next (None)."""
+    row = _lock(conversation)
+    if row.mode == Mode.HUMAN and row.assignee_id == (to and to.pk):
+        return
+    was_staff = row.mode == Mode.HUMAN
+    _change(row, mode=Mode.HUMAN, assignee=to)
+    entry = entries.add_entry(row, Kind.ASSIGNED, by, entries.name_of(to))
+    if not was_staff:
+        _keep_for_staff(row)
+        _tell_staff(row, entry, "staff")
+
+
+@transaction.atomic
+def pause(conversation: Conversation, by: User) -> None:
+    """Let nobody answer: messages are stored only."""
+    row = _lock(conversation)
+    if row.mode != Mode.PAUSED:
+        _change(row, mode=Mode.PAUSED, assignee=None)
+        entries.add_entry(row, Kind.PAUSED, by)
+
+
+def hand_back(conversation: Conversation, by: User | None) -> Conversation:
+    """Let the agent answer again, in the caller's transaction. by: None: the time is over. Return the row, locked.
+
+    Raises AnsweredElsewhere.
+    """
+    row = _lock(conversation)
+    if row.servicer:
+        raise AnsweredElsewhere
+    if row.mode != Mode.BOT:
+        _change(row, mode=Mode.BOT, assignee=None)
+        entries.add_entry(row, Kind.HANDED_BACK, by)
+    return row
+
+
+def call_staff(conversation: Conversation, *, by_agent: bool, why: str = "") -> bool:
+    """Hand the conversation to staff because its person or its agent asked for them; in the caller's transaction.
+
+    Return False where the agent does not answer it anyway. The object is changed too, for the next messages of a batch.
+    """
+    row = _lock(conversation)
+    if row.mode != Mode.BOT:
+        return False
+    # No action of staff: `.update()` makes no line in the audit log.
+    changed = {"mode": Mode.HUMAN, "assignee_id": None, "staff_active_at": timezone.now()}
+    Conversation.objects.filter(pk=row.pk).update(**changed)
+    conversation.mode = row.mode = Mode.HUMAN
+    _keep_for_staff(row)
+    entry = entries.add_entry(row, Kind.HANDED_OVER if by_agent else Kind.CALLED, text=why)
+    _tell_staff(row, entry, "agent" if by_agent else "person")
+    return True
+
+
+def _keep_for_staff(row: Conversation) -> None:
+    """Ask the agent no question that still waits for its turn: staff answer it, or the agent when it is handed back."""
+    turns = Delivery.objects.filter(lane=lane_of_turns(row.pk), target=Target.AGENT, state=State.PENDING)
+    times = list(turns.values_list("message__created_at", flat=True))
+    if not settle.cancel(turns, Reason.HUMAN):
+        return
+    since = min([*times, *([row.waiting_since] if row.waiting_since else [])])
+    waiting = {"waiting_since": since, "waiting_count": F("waiting_count") + len(times)}
+    Conversation.objects.filter(pk=row.pk).update(**waiting)
+    if holds_requests(row.account.kind):
+        unread.wake_readers(row.account_id, row.peer_id)
+
+
+def _tell_staff(conversation: Conversation, entry: ConversationEntry, by: str) -> None:
+    events.queue_handover_event(conversation, entry.pk, by, entry.text)
+
+
+def _lock(conversation: Conversation) -> Conversation:
+    """Lock the peer, then the row, as the router does. Return the row as it is now."""
+    peers.lock_peer(conversation.account_id, conversation.peer_kind, conversation.peer_id)
+    rows = Conversation.objects.select_related("account").defer("account__credentials")
+    return rows.select_for_update(of=("self",)).get(pk=conversation.pk)
+
+
+def _change(row: Conversation, **values: Any) -> None:
+    """Write these columns, and when staff did so; the audit log notes what changed."""
+    for name, value in {**values, "staff_active_at": timezone.now()}.items():
+        setattr(row, name, value)
+    row.save(update_fields=[*values, "staff_active_at"])

@@ -1,0 +1,254 @@
+"""Who answers a conversation: by name, by the person's word, by the agent; and its way back."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from django.contrib.auth.models import User
+from django.utils import timezone
+
+from accounts.models import ChannelAccount
+from bridge.models import Conversation, ConversationEntry, Delivery, Message
+from bridge.operations import handing_back
+from bridge.operations.handing_back import Ask
+from bridge.people import entries
+from bridge.pipeline.agent import takeover
+from bridge.pipeline.agent.turn import find_call_for_staff, store_answer
+from bridge.pipeline.inbound.commands import asks_for_staff
+from tests.support.factories import app, endpoint, hear, route, row, send, state, turn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def ann() -> User:
+    return User.objects.create_user("ann", first_name="Ann", is_staff=True)
+
+
+def talk_of(delivery: Delivery) -> Conversation:
+    return Conversation.objects.get(messages=delivery.message_id)
+
+
+def told(conversation: Conversation) -> list[tuple[str, str, str]]:
+    rows = ConversationEntry.objects.filter(conversation=conversation).order_by("id")
+    return list(rows.values_list("kind", "by_name", "text"))
+
+
+def test_a_colleague_takes_over_by_name_and_the_open_question_is_theirs(ann: User) -> None:
+    route(account := app())
+    waiting = turn(account, "where is my order?")
+    takeover.take_over(talk_of(waiting), ann)
+    talk = talk_of(waiting)
+    assert (talk.mode, talk.assignee, talk.waiting_count) == ("human", ann, 1)
+    assert (state(waiting), row(waiting).reason) == ("skipped", "human")
+    asked = waiting.message
+    assert asked is not None
+    assert talk.waiting_since == asked.created_at
+    assert told(talk) == [("taken", "Ann", "")]
+
+
+def test_a_colleagues_conversation_is_not_taken_but_can_be_assigned(ann: User) -> None:
+    route(account := app())
+    talk, bob = talk_of(turn(account)), User.objects.create_user("bob", is_staff=True)
+    takeover.take_over(talk, ann)
+    with pytest.raises(takeover.TakenAlready) as refused:
+        takeover.take_over(talk, bob)
+    assert refused.value.name == "Ann"
+    takeover.assign(talk, bob, bob)
+    talk.refresh_from_db()
+    assert talk.assignee == bob
+    assert told(talk) == [("taken", "Ann", ""), ("assigned", "bob", "bob")]
+
+
+def test_questions_wait_for_staff_until_staff_answer(ann: User) -> None:
+    route(account := app())
+    talk = talk_of(turn(account, "one"))
+    takeover.take_over(talk, ann)
+    for text in ("two", "three"):
+        assert (turn(account, text).state, Delivery.objects.latest("id").reason) == ("skipped", "human")
+    talk.refresh_from_db()
+    assert talk.waiting_count == 3
+    send(account, "here it is")
+    talk.refresh_from_db()
+    assert (talk.waiting_since, talk.waiting_count) == (None, 0)
+
+
+def test_a_chat_without_a_mapping_waits_and_no_longer_when_an_agent_is_asked() -> None:
+    account = app()
+    talk = talk_of(turn(account, "anybody?"))
+    assert (talk.mode, talk.waiting_count) == ("bot", 1)
+    first = talk.waiting_since
+    turn(account, "hello?")
+    talk.refresh_from_db()
+    assert (talk.waiting_count, talk.waiting_since) == (2, first)
+    route(account)
+    assert turn(account, "now?").state == "pending"
+    talk.refresh_from_db()
+    assert (talk.waiting_since, talk.waiting_count) == (None, 0)
+
+
+def test_what_is_no_question_does_not_wait() -> None:
+    account = app()
+    talk = talk_of(turn(account, "entered", kind="event"))
+    assert (talk.waiting_since, talk.waiting_count) == (None, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "asks"),
+    [
+        ("转人工", True),
+        (" 转 人工。", True),
+        ("@小助手\u2005转人工", True),
+        ("AGENT please", True),
+        ("ａｇｅｎｔ ｐｌｅａｓｅ！", True),
+        ("不要转人工", False),
+        ("怎么转人工？", False),
+        ("", False),
+        ("。", False),
+    ],
+)
+def test_the_word_for_staff_is_the_whole_message(text: str, asks: bool) -> None:
+    assert asks_for_staff(text, "转人工\n\nagent please") is asks
+    assert not asks_for_staff(text, "")
+
+
+def test_a_person_calls_for_staff_and_is_told_so() -> None:
+    account = app()
+    route(account, handover_words="转人工")
+    endpoint(events=["conversation.handed_over"])
+    called = turn(account, "转人工")
+    talk = talk_of(called)
+    assert (called.state, called.reason) == ("skipped", "human")
+    assert (talk.mode, talk.assignee, talk.waiting_count) == ("human", None, 1)
+    assert told(talk) == [("called", "", "")]
+    assert Message.objects.get(direction="out").text == account.sentence("handed_over")
+    event = Delivery.objects.get(target="webhook").payload["body"]
+    assert (event["type"], event["data"]["by"]) == ("conversation.handed_over", "person")
+    assert turn(account, "转人工").reason == "human"
+    assert told(talk) == [("called", "", "")]
+
+
+def test_without_the_right_an_agent_hands_nothing_over() -> None:
+    route(account := app())
+    asked = turn(account, "hello")
+    assert find_call_for_staff(asked, "Wait.\n[[handover: angry]]") is None
+
+
+def test_an_agent_hands_over_with_its_reason() -> None:
+    account = app()
+    route(account, allow_handover=True)
+    asked = turn(account, "I want my money back")
+    assert "[[handover: why]]" in asked.payload["extra_system_prompt"]
+    why = find_call_for_staff(asked, "Wait.\n[[handover: wants a refund]]")
+    assert why == "wants a refund"
+    later = turn(account, "hello?")
+    store_answer(asked, "A colleague will help you.", [], why)
+    talk = talk_of(asked)
+    assert (talk.mode, talk.assignee) == ("human", None)
+    assert told(talk) == [("handed_over", "", "wants a refund")]
+    assert (state(later), row(later).reason) == ("skipped", "human")
+
+
+@pytest.mark.parametrize(("ask", "count"), [(Ask.NONE, 0), (Ask.LAST, 1), (Ask.ALL, 3)])
+def test_handing_back_asks_the_agent_what_was_chosen_in_its_order(ann: User, ask: Ask, count: int) -> None:
+    route(account := app())
+    first = turn(account, "one")
+    takeover.take_over(talk_of(first), ann)
+    asked = [first, turn(account, "two"), turn(account, "three")]
+    done = handing_back.hand_back(talk_of(first), ann, ask)
+    talk = talk_of(first)
+    assert (talk.mode, talk.assignee, talk.waiting_since) == ("bot", None, None)
+    assert (done.asked, done.refused) == (count, [])
+    wanted = asked[len(asked) - count :]
+    queued = Delivery.objects.filter(target="agent", state="pending").order_by("seq")
+    assert [each.pk for each in queued] == [each.pk for each in wanted]
+    assert told(talk)[-1] == ("handed_back", "Ann", "")
+
+
+def test_an_agents_answer_to_a_replayed_question_ends_the_wait(ann: User) -> None:
+    account = app()
+    asked = turn(account, "anybody?")
+    route(account)
+    Delivery.objects.filter(pk=asked.pk).update(replays=1)
+    store_answer(row(asked), "Yes.", [])
+    assert talk_of(asked).waiting_since is None
+
+
+@pytest.fixture
+def idle(ann: User) -> Callable[..., Delivery]:
+    def make(**columns: object) -> Delivery:
+        account = app()
+        route(account)
+        ChannelAccount.objects.filter(pk=account.pk).update(staff_minutes=10)
+        asked = turn(account, "hello?")
+        takeover.take_over(talk_of(asked), ann)
+        long_ago = {"staff_active_at": timezone.now() - timedelta(minutes=11)}
+        Conversation.objects.filter(pk=talk_of(asked).pk).update(**(long_ago | columns))
+        return asked
+
+    return make
+
+
+def test_after_its_time_the_agent_answers_again_and_is_asked_the_last_question(idle: Callable[..., Delivery]) -> None:
+    asked = idle()
+    assert handing_back.hand_back_idle() == 1
+    talk = talk_of(asked)
+    assert (talk.mode, state(asked)) == ("bot", "pending")
+    assert told(talk)[-1] == ("handed_back", "", "")
+    assert handing_back.hand_back_idle() == 0
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [{"staff_active_at": timezone.now() + timedelta(minutes=1)}, {"mode": "paused"}, {"servicer": "wangwu"}],
+    ids=["staff wrote", "paused", "in the platform's client"],
+)
+def test_nothing_is_handed_back_by_time_where_it_should_not(
+    idle: Callable[..., Delivery], columns: dict[str, object]
+) -> None:
+    asked = idle(**columns)
+    assert handing_back.hand_back_idle() == 0
+    assert state(asked) == "skipped"
+
+
+def test_a_message_of_staff_begins_the_time_anew(idle: Callable[..., Delivery]) -> None:
+    asked = idle()
+    assert asked.account is not None
+    send(asked.account, "one moment")
+    assert handing_back.hand_back_idle() == 0
+
+
+def test_a_servicer_of_the_platform_is_not_pushed_aside(idle: Callable[..., Delivery], ann: User) -> None:
+    asked = idle(servicer="wangwu")
+    with pytest.raises(takeover.AnsweredElsewhere):
+        handing_back.hand_back(talk_of(asked), ann, Ask.ALL)
+    assert talk_of(asked).mode == "human"
+
+
+def test_a_new_session_leaves_a_line(ann: User) -> None:
+    account = app()
+    route(account)
+    turn(account, "/new")
+    talk = Conversation.objects.get()
+    assert [kind for kind, _by, _text in told(talk)] == ["new_session"]
+
+
+def test_a_note_is_stored_and_nothing_is_sent(ann: User) -> None:
+    talk = Conversation.objects.get(pk=hear_routed().pk)
+    entries.add_entry(talk, entries.Kind.NOTE, ann, "calls back on Monday")
+    assert told(talk) == [("note", "Ann", "calls back on Monday")]
+    assert not Delivery.objects.exclude(target="agent").exists()
+
+
+def hear_routed() -> Conversation:
+    return talk_of(turn(app(), "hello"))
+
+
+def test_hearing_without_routing_changes_no_conversation() -> None:
+    hear(app())
+    assert not Conversation.objects.exists()

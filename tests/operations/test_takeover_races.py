@@ -1,0 +1,78 @@
+"""Real threads on PostgreSQL: two colleagues at once, and messages that come while a conversation is handed back."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth.models import User
+
+from bridge.models import Conversation, ConversationEntry, Delivery
+from bridge.operations import handing_back
+from bridge.operations.handing_back import Ask
+from bridge.pipeline.agent import takeover
+from bridge.pipeline.inbound import router
+from tests.support.factories import app, at_once, hear, route, turn
+
+pytestmark = pytest.mark.django_db(transaction=True)
+COLLEAGUES, MESSAGES = 6, 20
+
+
+def test_of_colleagues_who_take_over_at_once_one_gets_it() -> None:
+    route(account := app())
+    turn(account, "hello")
+    talk = Conversation.objects.get()
+    people = [User.objects.create_user(f"colleague{number}", is_staff=True) for number in range(COLLEAGUES)]
+    refused: list[str] = []
+
+    def take(user: User) -> None:
+        try:
+            takeover.take_over(Conversation.objects.get(pk=talk.pk), user)
+        except takeover.TakenAlready as taken:
+            refused.append(taken.name)
+
+    at_once(*[lambda user=user: take(user) for user in people])
+    talk.refresh_from_db()
+    assert talk.assignee in people
+    assert refused == [str(talk.assignee)] * (COLLEAGUES - 1)
+    assert ConversationEntry.objects.filter(kind="taken").count() == 1
+
+
+def test_a_message_at_the_moment_of_the_hand_back_is_asked_once_and_behind_the_older_ones() -> None:
+    """Whether the router was before the hand back or behind it: the agent is asked all of them, each once, in their order."""
+    route(account := app())
+    colleague = User.objects.create_user("ann", is_staff=True)
+    turn(account, "0")
+    talk = Conversation.objects.get()
+    takeover.take_over(talk, colleague)
+    for number in range(1, 4):
+        turn(account, str(number))
+
+    def write() -> None:
+        for number in range(4, MESSAGES):
+            hear(account, str(number))
+            router.route_waiting()
+
+    at_once(write, lambda: handing_back.hand_back(talk, colleague, Ask.ALL))
+    while router.route_waiting():
+        pass
+    asked = Delivery.objects.filter(target="agent").order_by("seq")
+    assert [(row.message and row.message.text, row.state) for row in asked] == [
+        (str(number), "pending") for number in range(MESSAGES)
+    ]
+    talk.refresh_from_db()
+    assert (talk.mode, talk.waiting_since, talk.waiting_count) == ("bot", None, 0)
+
+
+def test_handed_back_by_hand_and_by_time_at_once_the_agent_is_asked_once() -> None:
+    route(account := app())
+    colleague = User.objects.create_user("ann", is_staff=True)
+    asked = turn(account, "hello?")
+    account.staff_minutes = 1
+    account.save(update_fields=["staff_minutes"])
+    talk = Conversation.objects.get()
+    takeover.take_over(talk, colleague)
+    Conversation.objects.update(staff_active_at="2020-01-01T00:00:00Z")
+    by_hand = lambda: handing_back.hand_back(Conversation.objects.get(), colleague, Ask.LAST)  # noqa: E731
+    at_once(by_hand, handing_back.hand_back_idle, by_hand)
+    asked.refresh_from_db()
+    assert (asked.state, asked.replays) == ("pending", 1)
+    assert ConversationEntry.objects.filter(kind="handed_back").count() == 1

@@ -174,6 +174,8 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "PeerKind": "bridge.models.routes.PeerKinds",
         "DeliveryState": "bridge.models.State",
         "FileState": "bridge.models.AttachmentState",
+        "ContactKind": "bridge.models.Contact.Kind",
+        "ContactRequestKind": "bridge.models.ContactRequest.Kind",
         "AccountKind": "accounts.models.kind_choices",
     },
     "POSTPROCESSING_HOOKS": [

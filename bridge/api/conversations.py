@@ -23,6 +23,7 @@ from bridge.api.fields import (
     MomentFilter,
     PeerColumns,
     PersonFilter,
+    SearchFilter,
     StrictSerializer,
     TrueFalseFilter,
 )
@@ -36,6 +37,7 @@ from bridge.pipeline.agent import takeover
 from bridge.pipeline.outbound import outbox
 from bridge.security import audit
 from bridge.security.permissions import READ_CONTENT
+from bridge.ui import search as finders
 from channels_wechat.contract.pasted import clean_title
 
 if TYPE_CHECKING:
@@ -161,6 +163,10 @@ class ConversationFilters(Filters):
     assignee = django_filters.CharFilter(field_name="assignee__username")
     waiting = TrueFalseFilter(field_name="waiting_since", lookup_expr="isnull", exclude=True)
     last_inbound_after = MomentFilter(field_name="last_inbound_at", lookup_expr="gte")
+    last_inbound_before = MomentFilter(field_name="last_inbound_at", lookup_expr="lt")
+    search = SearchFilter(
+        finders.conversations, "title, person, or number, platform id or error code of a message in it"
+    )
 
 
 class Conversations(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.UpdateModelMixin, ApiView):

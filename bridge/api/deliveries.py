@@ -19,6 +19,7 @@ from bridge.api.fields import (
     IdFilter,
     MaskedContent,
     MomentFilter,
+    SearchFilter,
     StrictSerializer,
     TrueFalseFilter,
 )
@@ -27,6 +28,7 @@ from bridge.operations import replay
 from bridge.operations.waiting import Wait, explain_waits
 from bridge.security import audit
 from bridge.security.permissions import hide_errors
+from bridge.ui import search as finders
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -145,6 +147,7 @@ class DeliveryFilters(Filters):
     dismissed = TrueFalseFilter(field_name="dismissed_at", lookup_expr="isnull", exclude=True)
     created_after = MomentFilter(field_name="created_at", lookup_expr="gte")
     created_before = BeforeFilter()
+    search = SearchFilter(finders.deliveries, "text of the message, person, number, platform id or error code")
 
 
 class ChoiceSerializer(StrictSerializer, serializers.Serializer[Any]):

@@ -14,12 +14,21 @@ from rest_framework.response import Response
 
 from bridge.api.attachments import AttachmentSerializer
 from bridge.api.base import ApiView, client_of, may_read
-from bridge.api.fields import BeforeFilter, Filters, IdFilter, MaskedContent, MomentFilter, PeerColumns, PersonFilter
+from bridge.api.fields import (
+    BeforeFilter,
+    Filters,
+    IdFilter,
+    MaskedContent,
+    MomentFilter,
+    PeerColumns,
+    PersonFilter,
+    SearchFilter,
+)
 from bridge.api.reading import Json
 from bridge.api.sending import FormSerializer, SendSerializer, idempotency_key_of, read_send_request, send_once
-from bridge.models import Message
+from bridge.models import Delivery, Message
 from bridge.security import audit
-from bridge.ui import search
+from bridge.ui import search as finders
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -99,21 +108,28 @@ class MessageFilters(Filters):
     kind = django_filters.CharFilter(max_length=32)
     sender = PersonFilter(field_name="sender", max_length=200)
     idempotency_key = django_filters.CharFilter(max_length=200)
+    code = django_filters.CharFilter(
+        max_length=64, method="by_code", label="The error code of one of its deliveries, like 81013."
+    )
     text = django_filters.CharFilter(
         lookup_expr="icontains",
         min_length=2,
         max_length=200,
-        method="search",
-        label=f"Words of the text; a word of two letters is looked for in the newest {search.NEWEST} messages only",
+        method="by_text",
+        label=f"A part of the text. Two letters are looked for in the newest {finders.NEWEST} messages only.",
     )
     created_after = MomentFilter(field_name="created_at", lookup_expr="gte")
     created_before = BeforeFilter()
+    search = SearchFilter(finders.messages, "text, person, number, platform id or error code")
 
-    def search(self, rows: QuerySet[Message], _name: str, words: str) -> QuerySet[Message]:
+    def by_code(self, rows: QuerySet[Message], _name: str, code: str) -> QuerySet[Message]:
+        return rows.filter(pk__in=Delivery.objects.filter(code=code).values("message"))
+
+    def by_text(self, rows: QuerySet[Message], _name: str, words: str) -> QuerySet[Message]:
         """Search in texts only for users who may read them, because a search would reveal their content."""
         if self.request is None or not may_read(self.request):
             raise PermissionDenied
-        return search.holding(rows, words)
+        return finders.holding(rows, words)
 
 
 class Uploads(MultiPartParser):

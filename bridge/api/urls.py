@@ -13,6 +13,7 @@ from bridge.api.accounts import Accounts
 from bridge.api.attachments import Attachments
 from bridge.api.canned_answers import CannedAnswers
 from bridge.api.contact_requests import ContactRequests
+from bridge.api.contacts import Contacts
 from bridge.api.conversations import Conversations
 from bridge.api.customer_messages import CustomerMessages
 from bridge.api.deliveries import Deliveries
@@ -29,6 +30,7 @@ router.register("accounts", Accounts, "account")
 router.register("gateways", Gateways, "gateway")
 router.register("routes", Routes, "route")
 router.register("conversations", Conversations, "conversation")
+router.register("contacts", Contacts, "contact")
 router.register("fallbacks", Fallbacks, "fallback")
 router.register("canned-answers", CannedAnswers, "canned_answer")
 router.register("messages", Messages, "message")

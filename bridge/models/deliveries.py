@@ -241,6 +241,8 @@ class Delivery(ExplainedMixin, models.Model):
             # The list by state and by reason: what was delivered is on every page, without an index.
             models.Index(fields=["state", "-id"], condition=Q(state__in=FAILED_STATES), name="delivery_state"),
             models.Index(fields=["reason", "-id"], condition=~Q(reason=""), name="delivery_reason"),
+            # The list by code, and search by one.
+            models.Index(fields=["code", "-id"], condition=~Q(code=""), name="delivery_code"),
             # retention: the oldest webhook calls.
             models.Index(
                 fields=["finished_at"],

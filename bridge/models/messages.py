@@ -17,6 +17,7 @@ from accounts.lease import LeaseMixin
 from accounts.models import ChannelAccount
 from bridge.explanations.tables import table_for
 from bridge.models.explained import ExplainedMixin
+from bridge.models.pairs import CharacterPairs
 from bridge.models.routes import Conversation, PeerKinds
 
 if TYPE_CHECKING:
@@ -104,6 +105,8 @@ class Message(models.Model):
                 gin_pending_list_limit=1024,
                 name="message_text",
             ),
+            # search.holding: words of two Chinese characters, which hold no trigram. It adds 60 µs to each message that is stored.
+            GinIndex(CharacterPairs("text"), fastupdate=True, gin_pending_list_limit=1024, name="message_pairs"),
             # The list by type and by source: of the frequent ones every page is full of them, without an index.
             models.Index(fields=["kind", "-id"], condition=~models.Q(kind="text"), name="message_kind"),
             models.Index(

@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import ChannelAccount
 from accounts.person_ids import person_id
+from bridge.models.pairs import CharacterPairs
 from channels_wechat import KINDS, channel_class
 from channels_wechat.contract.pasted import NOTHING_SEEN, without_invisible
 from openclaw.models import Gateway
@@ -269,6 +270,8 @@ class Conversation(models.Model):
                 OpClass(Upper("peer_id"), name="gin_trgm_ops"),
                 name="conversation_words",
             ),
+            # search.conversations: two Chinese characters of the title.
+            GinIndex(CharacterPairs("title"), name="conversation_pairs"),
         ]
 
     def __str__(self) -> str:
@@ -346,6 +349,8 @@ class Contact(models.Model):
                 OpClass(Upper("external_id"), name="gin_trgm_ops"),
                 name="contact_words",
             ),
+            # search.contacts and search.people: two Chinese characters of the name.
+            GinIndex(CharacterPairs("name"), name="contact_pairs"),
         ]
 
     def __str__(self) -> str:

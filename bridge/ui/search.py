@@ -1,7 +1,10 @@
 """Search that stays quick among millions of rows: each way to find a row uses one index, and stops after MAX_FOUND rows.
 
 pg_trgm keeps every three letters of a text in an index; Chinese characters are letters to it, if LC_CTYPE of the database is not plain C.
-A word of one or two letters holds no trigram: in messages it is looked for only in the newest ones, in names only at their beginning.
+Two neighbouring Chinese characters have an index of their own (`bridge.models.pairs`). One character, or one or two Latin letters, are in
+no index: in messages they are looked for only in the newest ones, in names only at their beginning.
+
+Everywhere a term may also be the number of a message or delivery, with or without #, an id that a platform gave, or the code of a failure.
 """
 
 from __future__ import annotations
@@ -14,8 +17,10 @@ from django.db.models import F, Q, Subquery, Value
 from django.db.models.functions import Coalesce
 from django.utils.translation import gettext as _
 
+from accounts.health import CODE_LENGTH
 from accounts.person_ids import any_case_kinds, match_person
 from bridge.models import Contact, Conversation, Delivery, Message
+from bridge.models.pairs import find_pairs, holds_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,6 +39,10 @@ BESIDE = 10_000
 LARGEST_ID = 2**63 - 1
 # What pg_trgm can cut a trigram from: letters and digits in a row.
 TRIGRAM = re.compile(r"[^\W_]{3}")
+# Columns of names and titles whose neighbouring Chinese characters are in an index.
+PAIRED = ("name", "title")
+# The number of a row, as pages print it. PostgreSQL counts to 2**63, which has one digit more.
+NUMBER = re.compile(r"#?([0-9]{1,18})")
 
 
 @dataclass(frozen=True)
@@ -45,45 +54,54 @@ class SearchResult:
 
 
 def messages(rows: QuerySet[Message], term: str, *, in_text: bool = True) -> SearchResult:
-    """Return messages among `rows` whose text, person (by id or part of the name), peer or platform id matches the term.
+    """Return messages among `rows` whose text, person (by id or part of the name), peer, number, platform id or code matches the term.
 
     in_text: whether the asker may read what messages say; otherwise the text is not searched, because a result would tell it.
     """
-    chats = Conversation.objects.filter(match_person("peer_id", term)).values_list("pk", flat=True)[:NAMESAKES]
-    ways = [
-        rows.filter(idempotency_key=term),
-        rows.filter(sender=term),
-        rows.filter(sender=term.lower(), account__kind__in=any_case_kinds()),
-        rows.filter(sender__in=people(term)),
-        rows.filter(conversation__in=list(chats)),
-        rows.filter(pk__in=Delivery.objects.filter(remote_id=term).values("message")),
-    ]
-    if in_text:
-        ways.append(holding(rows, term))
-    note = "" if TRIGRAM.search(term) or not in_text else _shallow()
-    return _first(_union(ways), note)
+    ways = [*_saying(rows, term, in_text=in_text), *_named(rows, term)]
+    return _first(_union(ways), _shallow(term) if in_text else "")
 
 
-def holding(rows: QuerySet[Message], term: str) -> QuerySet[Message]:
-    """Return messages whose text holds the term; where it is too short for the index, only the newest are searched."""
-    matches = rows.filter(text__icontains=term)
-    if TRIGRAM.search(term):
-        return matches
-    oldest = Message.objects.order_by("-pk").values("pk")[NEWEST : NEWEST + 1]
-    return matches.filter(pk__gt=Coalesce(Subquery(oldest), Value(0)))
+def deliveries(rows: QuerySet[Delivery], term: str, *, in_text: bool = True) -> SearchResult:
+    """Return deliveries by what finds their message, by their own number or platform id, and by their code."""
+    said = _first(_union(_saying(Message.objects.all(), term, in_text=in_text)), _shallow(term) if in_text else "")
+    ways = [rows.filter(message__in=said.ids), rows.filter(remote_id=term)]
+    if is_code(term):
+        ways.append(rows.filter(code=term))
+    if number := find_number(term):
+        ways += [rows.filter(pk=number), rows.filter(message=number)]
+    return _first(_union(ways), said.note)
 
 
-def conversations(rows: QuerySet[Conversation], term: str) -> SearchResult:
-    """Return conversations by a part of the title or of the platform's id, or by the person's name."""
+def conversations(rows: QuerySet[Conversation], term: str, *, in_text: bool = False) -> SearchResult:  # noqa: ARG001
+    """Return conversations by a part of the title or of the platform's id, by the person's name, or by what names one of their messages."""
     persons = Contact.objects.filter(pk__in=_contacts(Contact.objects.all(), term).values("pk")[:NAMESAKES])
     by_person = rows.filter(
         peer_kind="direct", account__contacts__in=persons, account__contacts__external_id=F("peer_id")
     )
-    return _first(_union([rows.filter(_part("title", term) | _part("peer_id", term)), by_person]), _beginnings(term))
+    by_message = rows.filter(pk__in=_find_named(term).values("conversation"))
+    called = rows.filter(_part("title", term) | _part("peer_id", term))
+    return _first(_union([called, by_person, by_message]), _beginnings(term))
 
 
-def contacts(rows: QuerySet[Contact], term: str) -> SearchResult:
-    return _first(_contacts(rows, term).order_by("-pk").values_list("pk", flat=True), _beginnings(term))
+def contacts(rows: QuerySet[Contact], term: str, *, in_text: bool = False) -> SearchResult:  # noqa: ARG001
+    """Return people by a part of the name or of the platform's id, or by what names a message of theirs."""
+    people = set(_find_named(term).exclude(sender="").values_list("account_id", "sender"))
+    theirs = rows.filter(
+        account__in={account for account, _id in people}, external_id__in={each for _a, each in people}
+    )
+    return _first(_union([_contacts(rows, term), theirs]), _beginnings(term))
+
+
+def holding(rows: QuerySet[Message], term: str) -> QuerySet[Message]:
+    """Return messages whose text holds the term; where it is too short for the indexes, only the newest are searched."""
+    matches = rows.filter(text__icontains=term)
+    if TRIGRAM.search(term):
+        return matches
+    if pairs := find_pairs(term):
+        return matches.filter(holds_pairs("text", pairs))
+    oldest = Message.objects.order_by("-pk").values("pk")[NEWEST : NEWEST + 1]
+    return matches.filter(pk__gt=Coalesce(Subquery(oldest), Value(0)))
 
 
 def people(term: str) -> QuerySet[Contact, str]:
@@ -101,17 +119,68 @@ def before(rows: QuerySet[Any], moment: datetime) -> QuerySet[Any]:
     return rows.filter(created_at__lt=moment, pk__lt=Coalesce(Subquery(newer) + BESIDE, Value(LARGEST_ID)))
 
 
+def find_number(term: str) -> int:
+    """Return the number of a row that a term names, #21 or 21; 0 where it names none."""
+    found = NUMBER.fullmatch(term)
+    return int(found[1]) if found else 0
+
+
+def is_code(term: str) -> bool:
+    """Whether the term can be a code of an error: one word of ASCII, like 81013 or http_502."""
+    return term.isascii() and len(term) <= CODE_LENGTH and not re.search(r"\s", term)
+
+
+def _saying(rows: QuerySet[Message], term: str, *, in_text: bool) -> list[QuerySet[Message]]:
+    """Return the ways to messages by their text, person and peer."""
+    chats = Conversation.objects.filter(match_person("peer_id", term)).values_list("pk", flat=True)[:NAMESAKES]
+    ways = [
+        rows.filter(idempotency_key=term),
+        rows.filter(sender=term),
+        rows.filter(sender=term.lower(), account__kind__in=any_case_kinds()),
+        rows.filter(sender__in=people(term)),
+        rows.filter(conversation__in=list(chats)),
+    ]
+    return [*ways, holding(rows, term)] if in_text else ways
+
+
+def _named(rows: QuerySet[Message], term: str) -> list[QuerySet[Message]]:
+    """Return the ways to messages by numbers, by the id of a delivery on the platform, and by the code of a failure."""
+    ways = [rows.filter(pk__in=Delivery.objects.filter(remote_id=term).values("message"))]
+    if number := find_number(term):
+        ways += [rows.filter(pk=number), rows.filter(pk__in=Delivery.objects.filter(pk=number).values("message"))]
+    if is_code(term):
+        failed = Delivery.objects.filter(code=term, message__isnull=False).order_by("-pk")
+        ways.append(rows.filter(pk__in=failed.values("message")[: MAX_FOUND + 1]))
+    return ways
+
+
+def _find_named(term: str) -> QuerySet[Message]:
+    """Return the messages that the term names by a number, an id or a code. Platforms give ids in ASCII, so a Chinese word asks nothing."""
+    if not term.isascii():
+        return Message.objects.none()
+    everything = Message.objects.all()
+    ids = _union([everything.filter(idempotency_key=term), *_named(everything, term)])
+    return Message.objects.filter(pk__in=list(ids[:MAX_FOUND])).order_by()
+
+
 def _contacts(rows: QuerySet[Contact], term: str) -> QuerySet[Contact]:
     return rows.filter(_part("name", term) | _part("external_id", term))
 
 
 def _part(field: str, term: str) -> Q:
-    """Match anywhere in the field; only its beginning where one or two Latin letters or digits would match nearly everything."""
-    return Q(**{f"{field}__{'istartswith' if _is_too_common(term) else 'icontains'}": term})
+    """Match anywhere in the field; only its beginning where one or two Latin letters or digits would match nearly everything.
+
+    Two Chinese characters are found anywhere in a name or title, and at the beginning of an id: it has the index for that.
+    """
+    anywhere, beginning = Q(**{f"{field}__icontains": term}), Q(**{f"{field}__istartswith": term})
+    pairs = [] if TRIGRAM.search(term) else find_pairs(term)
+    if not pairs:
+        return beginning if _is_too_common(term) else anywhere
+    return anywhere & Q(holds_pairs(field, pairs)) if field in PAIRED else beginning
 
 
 def _is_too_common(term: str) -> bool:
-    """Two Chinese characters are a word or a name, so they are looked for everywhere, without an index, in titles and names."""
+    """One Chinese character is looked for everywhere, without an index, in titles and names."""
     return term.isascii() and not TRIGRAM.search(term)
 
 
@@ -129,13 +198,16 @@ def _first(ids: QuerySet[Any], note: str) -> SearchResult:
     return SearchResult(keys[:MAX_FOUND], note)
 
 
-def _shallow() -> str:
+def _shallow(term: str) -> str:
+    """Return the sentence that says where a term was looked for that is in no index."""
+    if TRIGRAM.search(term) or find_pairs(term) or find_number(term):
+        return ""
     return _(
-        "Short terms search the latest %(n)s messages only. Enter three characters or more to search all of them."
+        "Short terms search the latest %(n)s messages only. Enter two Chinese characters, or three letters, to search all of them."
     ) % {"n": f"{NEWEST:,}"}
 
 
 def _beginnings(term: str) -> str:
-    if not _is_too_common(term):
+    if not _is_too_common(term) or find_number(term):
         return ""
     return _("Short terms find only what begins with them. Enter three characters or more to search everywhere.")

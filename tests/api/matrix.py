@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from bridge.models import Contact
 from tests.support.factories import APP_FIELDS, CORP
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Call:
             delivery=world.dead.pk,
             webhook=world.webhook.pk,
             fallback=world.fallback.pk,
+            contact=Contact.objects.values_list("pk", flat=True).first(),
             contact_request=world.contact_request.pk,
             customer_message=world.customer_message.pk,
             canned=world.canned.pk,
@@ -115,6 +117,8 @@ CALLS = [
     Call("GET", "/customer-messages/", "Admins", 200),
     Call("GET", "/customer-messages/{customer_message}/", "Admins", 200),
     Call("POST", "/customer-messages/", "Admins", 422, CUSTOMER_MESSAGE, KEY),
+    Call("GET", "/contacts/", "Viewers", 200),
+    Call("GET", "/contacts/{contact}/", "Viewers", 200),
     Call("GET", "/contact-requests/", "Viewers", 200),
     Call("GET", "/contact-requests/{contact_request}/", "Viewers", 200),
     Call("POST", "/contact-requests/{contact_request}/accept/", "Operators", 422),

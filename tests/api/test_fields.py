@@ -33,6 +33,7 @@ FIELDS = {
     "conversations/": "id account peer title mode assignee servicer waiting_since unanswered session moved_to moved_at "
     "last_inbound_at created_at",
     "canned-answers/": "id account shortcut text",
+    "contacts/": "id account external_id name kind department remark follows left_at created_at",
     "messages/": MESSAGE,
     "messages/{message}/": f"{MESSAGE} data raw attachments deliveries",
     "attachments/": "id message position kind name mime size state code error",

@@ -85,7 +85,7 @@ def test_the_description_is_for_those_who_are_known(as_role: Callable[[str], Cli
 OBJECTS = {
     "accounts": "channelaccount", "gateways": "gateway", "routes": "route", "conversations": "conversation", "messages": "message",
     "attachments": "attachment", "deliveries": "delivery", "webhooks": "webhookendpoint", "stats": "delivery",
-    "fallbacks": "conversation", "customer-messages": "customermessage", "contact-requests": "contact",
+    "fallbacks": "conversation", "customer-messages": "customermessage", "contact-requests": "contact", "contacts": "contact",
     "canned-answers": "cannedanswer",
 }  # fmt: skip
 VERBS = {"GET": "view", "POST": "add", "PATCH": "change", "DELETE": "delete"}

@@ -34,7 +34,8 @@ ACCOUNTS, GATEWAYS, STAFF = 3, 2, 50
 QUICKLY = """
     SET LOCAL session_replication_role = replica;
     SET LOCAL work_mem = '256MB';
-    ALTER INDEX message_text SET (gin_pending_list_limit = 131072)
+    ALTER INDEX message_text SET (gin_pending_list_limit = 131072);
+    ALTER INDEX message_pairs SET (gin_pending_list_limit = 131072)
 """
 KINDS = ("wecom_app", "wecom_aibot", "wecom_app")
 
@@ -111,7 +112,8 @@ def fill(messages: int = 1_000_000) -> World:
         _attempts(world)
         _rest(world)
         with connection.cursor() as cursor:
-            cursor.execute("ALTER INDEX message_text SET (gin_pending_list_limit = 1024)")  # as the model has it
+            for index in ("message_text", "message_pairs"):
+                cursor.execute(f"ALTER INDEX {index} SET (gin_pending_list_limit = 1024)")  # as the model has it
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE" if connection.in_atomic_block else "VACUUM (ANALYZE)")
     return world

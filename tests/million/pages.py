@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import django_filters
 from django.contrib import admin
@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 
     from django.test import Client
 
-# What people type: a rare word, a frequent one, two letters, one, an English word, a person, an id of the platform, and nonsense.
-WORDS = (RARE, COMMON, "报价", "茶", "staging", "赵伟明", "user0000031", "no such words anywhere")
+# What people type: a rare word, a frequent one; two characters that are frequent, rare and nowhere; one character; an English word;
+# a person; an id of the platform; the number of a row; the code of a failure; and nonsense.
+WORDS = (
+    RARE, COMMON, "报价", "花瓷", "请假", "茶", "staging", "赵伟明", "user0000031", "#4711", "81013", "no such words anywhere",
+)  # fmt: skip
 # Ninety days, as long as there are messages.
 REPORT = urlencode({"first": timezone.now().date() - timedelta(days=89), "last": timezone.now().date()})
 # Many values of one filter cost the same.
@@ -77,7 +80,7 @@ def list_pages(client: Client, name: str, address: str) -> Iterator[Page]:
                 yield Page(f"{name}, by {column} {sign}", f"{address}?o={sign}{number}")
     if found.search_fields:
         for word in WORDS:
-            yield Page(f"{name}, search {word}", f"{address}?q={word}")
+            yield Page(f"{name}, search {word}", f"{address}?q={quote(word)}")
 
 
 def _object_pages(name: str, model: Any) -> Iterator[Page]:
@@ -136,7 +139,7 @@ def _values(field: str, condition: Any, rows: list[dict[str, Any]]) -> list[Any]
         return ["true", "false"]
     if isinstance(condition, django_filters.IsoDateTimeFilter):
         return [(timezone.now() - timedelta(days=days)).isoformat() for days in (1, 45, 85, 900)]
-    if field == "text":
+    if field in ("text", "search"):
         return [word for word in WORDS if len(word) > 1]
     if field == "conversation":
         return [row.pk for row in samples(Conversation).values()]

@@ -10,6 +10,7 @@ from django.db import connection
 from django.utils import timezone
 
 from bridge.models import Contact, Conversation, Delivery, Message
+from bridge.models.pairs import holds_pairs
 from bridge.operations.dashboard import DEAD
 from bridge.ui import search
 from tests.million.fill import fill
@@ -69,15 +70,60 @@ def test_whoever_may_not_read_texts_finds_none_by_them(chat: Conversation) -> No
     assert found("KEY1", in_text=False) == {"KEY1"}
 
 
-def test_a_short_word_is_looked_for_in_the_newest_messages_and_the_page_says_so(chat: Conversation) -> None:
+def test_two_chinese_characters_are_looked_for_in_all_messages_and_one_in_the_newest(chat: Conversation) -> None:
     factories.message(chat, "青花瓷茶具", "OLD")
     add_newer(chat, search.NEWEST - 1, "其他")
-    assert found("茶具") == {"OLD"}
+    assert (found("茶具"), found("茶")) == ({"OLD"}, {"OLD"})
     factories.message(chat, "其他", "ONE MORE")
-    assert found("茶具") == set()
-    assert found("花瓷茶") == {"OLD"}
-    assert "20,000" in search.messages(Message.objects.all(), "茶具").note
-    assert search.messages(Message.objects.all(), "花瓷茶").note == ""
+    assert [found(term) for term in ("茶具", "花瓷", "青花 茶具", "茶")] == [{"OLD"}, {"OLD"}, set(), set()]
+    assert [bool(search.messages(Message.objects.all(), term).note) for term in ("茶具", "花瓷茶", "茶", "ab")] == [
+        False,
+        False,
+        True,
+        True,
+    ]
+    assert "20,000" in search.messages(Message.objects.all(), "茶").note
+
+
+@pytest.mark.parametrize("text", ["我要请假。", "请假", "OK请假ok", "事由：请假\n明天", "請問请假", "𠮷请假"])
+def test_two_characters_are_found_wherever_they_stand(chat: Conversation, text: str) -> None:
+    factories.message(chat, text, "RIGHT")
+    factories.message(chat, "请问假期，请 假，假请", "OTHER")
+    assert found("请假") == {"RIGHT"}
+
+
+def test_what_is_stored_by_any_way_is_found(chat: Conversation) -> None:
+    """The index is over an expression, so a bulk INSERT, an UPDATE and COPY are in it as well."""
+    add_newer(chat, 3, "其他")
+    Message.objects.filter(idempotency_key="N2").update(text="明天请假")
+    assert found("请假") == {"N2"}
+
+
+@pytest.mark.parametrize("by", ["#{delivery}", "{delivery}", "81013", "REMOTE1"])
+def test_every_list_finds_by_number_code_and_platform_id(chat: Conversation, by: str) -> None:
+    said = factories.message(chat, "hello", "KEY1", sender="zhangsan")
+    other = factories.message(factories.conversation(chat.account, "x", "group"), "hi", "KEY2", sender="lisi")
+    failed = factories.delivery(
+        said, "dead", "permanent", code="81013", remote_id="REMOTE1", finished_at=timezone.now()
+    )
+    factories.delivery(other, "dead", "permanent", code="45015", finished_at=timezone.now())
+    person, _else = factories.contact(chat.account, "zhangsan"), factories.contact(chat.account, "lisi")
+    Delivery.objects.filter(pk=failed.pk).update(id=900_001)  # no other row has this number
+    term = by.format(delivery=900_001)
+    assert search.messages(Message.objects.all(), term).ids == [said.pk]
+    assert search.deliveries(Delivery.objects.all(), term).ids == [900_001]
+    assert search.conversations(Conversation.objects.all(), term).ids == [chat.pk]
+    assert search.contacts(Contact.objects.all(), term).ids == [person.pk]
+
+
+def test_a_number_finds_the_message_and_its_deliveries(chat: Conversation) -> None:
+    said = factories.message(chat, "hello", "KEY1")
+    deliveries = [factories.delivery(said, part=part).pk for part in (1, 0)]
+    Message.objects.filter(pk=factories.message(chat, "bye", "KEY2").pk).update(id=900_002)
+    assert search.messages(Message.objects.all(), f"#{said.pk}").ids == [said.pk]
+    assert set(deliveries) <= set(search.deliveries(Delivery.objects.all(), f"#{said.pk}").ids)
+    assert search.messages(Message.objects.all(), "900002").ids == [900_002]
+    assert search.messages(Message.objects.all(), "9" * 40).ids == []
 
 
 def test_more_finds_than_are_shown_are_cut_and_the_page_says_so(chat: Conversation) -> None:
@@ -121,6 +167,10 @@ NOW = timezone.now()
 # What each index is for. The planner takes another way on a small table, so it is forbidden to read all of it.
 QUERIES: dict[str, Callable[[], QuerySet[Any]]] = {
     "message_text": lambda: search.holding(Message.objects.all(), RARE),
+    "message_pairs": lambda: search.holding(Message.objects.all(), "花瓷"),
+    "conversation_pairs": lambda: Conversation.objects.filter(holds_pairs("title", ["周报"])),
+    "contact_pairs": lambda: Contact.objects.filter(holds_pairs("name", ["伟明"])),
+    "delivery_code": lambda: Delivery.objects.filter(code="81013").order_by("-id")[:50],
     "message_kind": lambda: Message.objects.filter(kind="image"),
     "message_source": lambda: Message.objects.filter(source="staff"),
     "message_sender": lambda: Message.objects.filter(sender="user0000003"),

@@ -31,7 +31,7 @@ class ContactAdmin(BridgeAdmin[Contact]):
     list_select_related = ("account",)
     list_filter = ("account", "kind", "subscribed")
     search_fields = ("name", "external_id")
-    search_help_text = _("Name or id")
+    search_help_text = _("Name, id, #number or code")
     sortable_by = ()  # half a million people would be sorted for one page
     fields = (
         "account",

@@ -76,7 +76,7 @@ class MessageAdmin(ReadOnlyAdmin[Message]):
     list_filter = (DayFilter, "direction", "account", "source", KindFilter, ConversationFilter)
     sortable_by = ("when",)  # by anything else a million rows would be sorted for one page
     search_fields = ("text",)
-    search_help_text = _("Text, name or id")
+    search_help_text = _("Text, name, id, #number or code")
     empty_hint = _("Messages to and from your accounts appear here.")
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:

@@ -58,7 +58,7 @@ class ConversationAdmin(BridgeAdmin[Conversation]):
     list_before_template = "admin/bridge/inbox_views.html"
     list_filter = (inbox.ViewFilter, "account", "peer_kind", "mode")
     search_fields = ("title", "peer_id")
-    search_help_text = _("Title, name or id")
+    search_help_text = _("Title, name, id, #number or code")
     sortable_by = ("last_message", "masked_message")  # by anything else all of them would be sorted for one page
     empty_hint = _("A group or person appears here with the first message to one of the accounts.")
     buttons = {

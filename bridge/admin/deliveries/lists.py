@@ -15,8 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from bridge.admin.base import user_of
 from bridge.admin.deliveries.bulk import BulkAdmin
 from bridge.admin.filters import DayFilter
-from bridge.admin.paging import row_number
-from bridge.models import Delivery, Message, State
+from bridge.models import Delivery, State
 from bridge.operations.dashboard import DEAD, REVIEW
 from bridge.operations.waiting import Wait, explain_waits
 from bridge.security.permissions import HIDDEN, hide_errors, may_read
@@ -58,7 +57,7 @@ class DeliveryListAdmin(BulkAdmin):
     sortable_by = ("when",)  # by anything else a million rows would be sorted for one page
     list_filter = (OpenWorkFilter, DayFilter, "state", "reason", "target", "account", "gateway", "endpoint")
     search_fields = ("message__text",)
-    search_help_text = _("Text, id, #number or error code")
+    search_help_text = _("Text, name, id, #number or code")
     empty_hint = _("Each message that goes to an agent, to WeChat or to a webhook has a delivery here.")
 
     @admin.display(description=_("message"))
@@ -109,9 +108,8 @@ class DeliveryListAdmin(BulkAdmin):
         term = search_term.strip()
         if not term:
             return queryset, False
-        found = search.messages(Message.objects.all(), term, in_text=may_read(user_of(request)))
-        by_message, _may_repeat = self.search_results(request, queryset, found, by="message")
-        return queryset.filter(Q(pk__in=_find_by_number_or_code(term)) | Q(pk__in=by_message.values("pk"))), False
+        found = search.deliveries(queryset, term, in_text=may_read(user_of(request)))
+        return self.search_results(request, queryset, found)
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         """Load for each waiting delivery why it waits, and until when."""
@@ -123,19 +121,6 @@ class DeliveryListAdmin(BulkAdmin):
         for delivery in found.result_list:
             delivery.wait = why.get(delivery.pk)
         return found
-
-
-# A search by a code returns at most so many deliveries, the newest.
-MAX_FOUND = 1000
-
-
-def _find_by_number_or_code(term: str) -> list[int]:
-    """Return the ids of the delivery or message with this number, as pages show it, and of the newest failures with this code."""
-    number = row_number(term.removeprefix("#"))
-    found = Delivery.objects.filter(DEAD, code=term)
-    if number is not None:
-        found |= Delivery.objects.filter(Q(pk=number) | Q(message=number))
-    return list(found.order_by("-id").values_list("pk", flat=True)[:MAX_FOUND])
 
 
 # The pages of the rows that a delivery can wait for.

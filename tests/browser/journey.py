@@ -242,6 +242,7 @@ def pause_and_resume(day: Day) -> None:
     day.company.say("有人在吗？", app=AGENT, from_="lisi")
     desk.sees("有人在吗？", "the conversation is paused")
     desk.press("Resume")
+    desk.press("Ask none")
     desk.sees("The agent answers again.")
     said = day.company.say("现在呢？", app=AGENT, from_="lisi")
     day.members_see(said["chat"], "现在呢？")

@@ -43,8 +43,8 @@ COLUMNS = (
 class RangeForm(forms.Form):
     """Its names stand in the address, so a report can be sent to a colleague."""
 
-    first = forms.DateField(label=_("From"), widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"))
-    last = forms.DateField(label=_("To"), widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"))
+    first = forms.DateField(label=_("First day"), widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"))
+    last = forms.DateField(label=_("Last day"), widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"))
     by = forms.ChoiceField(label=_("By"), choices=Grouping.choices)
 
     def clean(self) -> dict[str, Any]:
@@ -90,7 +90,6 @@ def _with_defaults(request: HttpRequest) -> dict[str, str]:
 
 def _render(request: HttpRequest, context: dict[str, Any], status: int = 200) -> HttpResponse:
     context = {**admin.site.each_context(request), "title": _("Reports"), **context}
-    request.crumb = _("Reports")  # type: ignore[attr-defined]  # read by the theme's header_title.html
     return TemplateResponse(request, "admin/bridge/dashboard/reports.html", context, status=status)
 
 

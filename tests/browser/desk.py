@@ -64,6 +64,7 @@ class Desk:
         answer = self.page.goto(path, wait_until="load")
         assert answer
         assert answer.status == status, f"{path}: {answer.status}"
+        self.page.wait_for_function("() => !document.querySelector('[data-at-once]')")
         self.look()
 
     @contextlib.contextmanager

@@ -26,7 +26,12 @@ if TYPE_CHECKING:
     import redis
 
 pytestmark = [pytest.mark.heavy, pytest.mark.django_db(transaction=True)]
-PAGES = {"dashboard": "/admin/?days=7"}
+PAGES = {
+    "dashboard": "/admin/?days=7",
+    "reports": "/admin/reports/?by=account",
+    "uptime-account": "/admin/accounts/channelaccount/{account}/change/",
+    "uptime-gateway": "/admin/openclaw/gateway/{gateway}/change/",
+}
 
 
 def elsewhere(make: Callable[[], Any]) -> Any:
@@ -89,7 +94,8 @@ def test_the_start_page_lives_and_moves_nothing_that_is_read(
             "n => document.querySelector('#dashboard-numbers .b-figure strong').innerText == n", arg=str(before + 3)
         )
         for name, path in PAGES.items():
-            desk.go(path)
+            route = past.chats[0][1]
+            desk.go(path.format(account=route.account_id, gateway=route.gateway_id))
             page.wait_for_load_state("networkidle")
             photograph(page, name, pictures)
         assert desk.complaints == []

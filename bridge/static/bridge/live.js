@@ -21,6 +21,7 @@ function keepUpToDate(section) {
     const opened = [...section.querySelectorAll("details[id][open]")].map((part) => part.id);
     const scrolled = [...section.querySelectorAll(".b-scroll, .b-scroll-x")].map((part) => [part.scrollTop, part.scrollLeft]);
     section.innerHTML = fetched;
+    section.removeAttribute("data-at-once");
     for (const id of opened) document.getElementById(id)?.setAttribute("open", "");
     section.querySelectorAll(".b-scroll, .b-scroll-x").forEach((part, number) => part.scrollTo(...(scrolled[number] || [0, 0]).toReversed()));
     if (newer) newer.hidden = true;

@@ -1,0 +1,33 @@
+"""What a process consumed is known beside whether it lives."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from accounts import work
+
+if TYPE_CHECKING:
+    import redis
+
+
+def test_a_process_is_gone_without_signs_and_forgotten_after_an_hour(valkey: redis.Redis) -> None:
+    now = time.time()
+    signs = {
+        "beat:here:1": now,
+        "worker:here:2": now - work.LOST_SECONDS - 5,
+        "web:here:3": now - work.KEEP_SECONDS - 5,
+    }
+    valkey.zadd(work.PROCESSES, signs)
+    found = work.read_work() or []
+    assert [(process.role, process.is_lost) for process in found] == [("beat", False), ("worker", True)]
+    assert valkey.zcard(work.PROCESSES) == 2
+
+
+def test_only_the_last_minutes_count(valkey: redis.Redis) -> None:
+    minute = int(time.time() // 60)
+    valkey.zadd(work.PROCESSES, {"worker:here:1": time.time()})
+    counts = {f"{minute - ago}:messages.in": 10**place for place, ago in enumerate((0, 2, work.RECENT_MINUTES + 1, 50))}
+    valkey.hset("work:worker:here:1", mapping=counts)
+    (process,) = work.read_work() or []
+    assert process.done["messages.in"] in (11, 1)  # the clock may have gone on a minute meanwhile

@@ -1,0 +1,30 @@
+"""Chinese pages keep in their first line the hash of the English text that they translate.
+
+`python -m tests.docs.translations` renews the hashes, after a person has brought the Chinese up to date.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+# English page → its Chinese one.
+PAGES = {"README.md": "README.zh-hans.md"}
+MARK = re.compile(r"\A<!-- translates (\S+) ([0-9a-f]{16}) -->\n")
+
+
+def hash_of(english: str) -> str:
+    return hashlib.sha256((ROOT / english).read_bytes()).hexdigest()[:16]
+
+
+def renew() -> None:
+    for english, chinese in PAGES.items():
+        path = ROOT / chinese
+        text = MARK.sub("", path.read_text("utf-8"))
+        path.write_text(f"<!-- translates {english} {hash_of(english)} -->\n{text}", "utf-8")
+
+
+if __name__ == "__main__":
+    renew()

@@ -88,7 +88,9 @@ class BridgeAdmin(TitledAdmin[Row]):
     def lookup_allowed(self, lookup: str, value: Any, request: Any = None) -> bool:
         """Allow only lookups that the list offers as filters, because another one could reveal a field's value letter by letter."""
         filters = (each[0] if isinstance(each, tuple) else each for each in self.get_list_filter(request))
-        offered = {getattr(each, "parameter_name", each) for each in filters}
+        offered = {
+            name for each in filters for name in getattr(each, "parameters", (getattr(each, "parameter_name", each),))
+        }
         known = lookup.partition("__")[0] in offered or lookup in CURSOR_PARAMETERS
         return known and super().lookup_allowed(lookup, value, request)
 

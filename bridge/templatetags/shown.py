@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 register = template.Library()
 register.filter("ago", formatting.relative_time)
+register.filter("full_time", formatting.full_time)
+register.filter("zoned_time", formatting.zoned_time)
+register.filter("code_link", formatting.code_link)
 register.filter("state_badge", formatting.state_badge)
 register.filter("health_badge", formatting.health_badge)
 register.filter("whom", formatting.recipient_text)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.html import format_html
@@ -117,6 +119,29 @@ def relative_time(when: datetime | None) -> SafeString | str:
     return format_html(
         '<time class="b-time" datetime="{}" title="{}">{}</time>', when.isoformat(), exact_time(when), distance(when)
     )
+
+
+def full_time(when: datetime | None) -> SafeString | str:
+    """Return a time as relative, with the exact one and its zone below: on a phone and in a picture nothing can be hovered over."""
+    if when is None:
+        return "–"
+    return format_html('<div>{}<br><small class="b-exact">{}</small></div>', relative_time(when), zoned_time(when))
+
+
+def zoned_time(when: datetime) -> str:
+    """Return 2026-11-28 14:03:05 UTC+8, in the zone of the page."""
+    local = timezone.localtime(when)
+    hours, minutes = divmod(int(local.utcoffset().total_seconds()) // 60, 60)  # type: ignore[union-attr]  # it has a zone
+    zone = f"UTC{hours:+d}" + (f":{minutes:02d}" if minutes else "")
+    return f"{exact_time(when)} {zone}"
+
+
+def code_link(code: str) -> SafeString | str:
+    """Return a code that leads to all deliveries with it."""
+    if not code:
+        return ""
+    link = f"{reverse('admin:bridge_delivery_changelist')}?{urlencode({'code': code})}"
+    return format_html('<a class="b-code-link" href="{}"><code>{}</code></a>', link, code)
 
 
 def distance(when: datetime) -> str:

@@ -119,6 +119,12 @@ def before(rows: QuerySet[Any], moment: datetime) -> QuerySet[Any]:
     return rows.filter(created_at__lt=moment, pk__lt=Coalesce(Subquery(newer) + BESIDE, Value(LARGEST_ID)))
 
 
+def after(rows: QuerySet[Any], moment: datetime) -> QuerySet[Any]:
+    """Return rows made at the moment or later, for a list in the order of ids: the counterpart of `before`."""
+    older = rows.model._default_manager.filter(created_at__lt=moment).order_by("-created_at").values("pk")[:1]
+    return rows.filter(created_at__gte=moment, pk__gt=Coalesce(Subquery(older) - BESIDE, Value(0)))
+
+
 def find_number(term: str) -> int:
     """Return the number of a row that a term names, #21 or 21; 0 where it names none."""
     found = NUMBER.fullmatch(term)

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from bridge.admin.base import ReadOnlyAdmin, user_of
 from bridge.admin.conversations import attachments
-from bridge.admin.filters import DayFilter
+from bridge.admin.filters import LinkedFilter, TimeFilter
 from bridge.admin.paging import row_number
 from bridge.models import Delivery, Message
 from bridge.people import peers
@@ -41,18 +41,25 @@ INBOUND_KINDS = (
 )
 
 
-class ConversationFilter(admin.SimpleListFilter):
-    """A filter without choices, because only links set it."""
-
+class ConversationFilter(LinkedFilter):
     title, parameter_name = _("conversation"), "conversation"
 
-    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, Any]]:
-        given = request.GET.get(self.parameter_name)
-        return [(given, _("this one"))] if given else []
+    def describe(self, value: str) -> Any:
+        return _("this one")
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         number = row_number(self.value() or "")
         return queryset if number is None else queryset.filter(conversation_id=number)
+
+
+class MessageCodeFilter(LinkedFilter):
+    """Messages of which a delivery has this code."""
+
+    title, parameter_name = _("code"), "code"
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        value = self.value()
+        return queryset.filter(pk__in=Delivery.objects.filter(code=value).values("message")) if value else queryset
 
 
 class KindFilter(admin.SimpleListFilter):
@@ -73,7 +80,7 @@ class MessageAdmin(ReadOnlyAdmin[Message]):
     list_display = ("text_start", "direction_badge", "sender_name", "conversation_link", "account", "when", "kind")
     masked_columns = {"text_start": "masked_text"}
     list_select_related = ("account", "conversation")
-    list_filter = (DayFilter, "direction", "account", "source", KindFilter, ConversationFilter)
+    list_filter = (TimeFilter, "direction", "account", "source", KindFilter, ConversationFilter, MessageCodeFilter)
     sortable_by = ("when",)  # by anything else a million rows would be sorted for one page
     search_fields = ("text",)
     search_help_text = _("Text, name, id, #number or code")
@@ -119,7 +126,7 @@ class MessageAdmin(ReadOnlyAdmin[Message]):
 
     @admin.display(description=_("when"), ordering="id")
     def when(self, message: Message) -> SafeString | str:
-        return formatting.relative_time(message.created_at)
+        return formatting.full_time(message.created_at)
 
     def get_urls(self) -> list[URLPattern]:
         return [self.route("attachments/<uuid:uuid>/", attachments.download, "attachment"), *super().get_urls()]

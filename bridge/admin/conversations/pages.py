@@ -19,6 +19,7 @@ from bridge.admin.conversations import composer, fallbacks, inbox, moving, servi
 from bridge.admin.conversations.composer import NoteForm, SendForm, add_note, list_canned_answers
 from bridge.admin.conversations.inbox import annotate_rows, title_of
 from bridge.admin.decisions import list_decisions
+from bridge.admin.filters import HeardFilter
 from bridge.admin.paging import row_number
 from bridge.admin.routes import map_url
 from bridge.admin.unfold import styled
@@ -56,7 +57,7 @@ class ConversationAdmin(BridgeAdmin[Conversation]):
     list_display = ("who", "last_message", "waits", "answered_by", "open_work", "account")
     masked_columns = {"last_message": "masked_message"}
     list_before_template = "admin/bridge/inbox_views.html"
-    list_filter = (inbox.ViewFilter, "account", "peer_kind", "mode")
+    list_filter = (inbox.ViewFilter, HeardFilter, "account", "peer_kind", "mode")
     search_fields = ("title", "peer_id")
     search_help_text = _("Title, name, id, #number or code")
     sortable_by = ("last_message", "masked_message")  # by anything else all of them would be sorted for one page

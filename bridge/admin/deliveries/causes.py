@@ -7,8 +7,8 @@ from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.db.models import Count, F
-from django.utils.translation import gettext_lazy as _
 
+from bridge.admin.filters import CodeFilter
 from bridge.models import Delivery, Reason, State
 from bridge.operations.dashboard import DEAD
 from bridge.ui import formatting
@@ -16,25 +16,18 @@ from bridge.ui import formatting
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from django.db.models import QuerySet
     from django.http import HttpRequest
 
 # At most so many codes are listed.
 MAX_CODES = 60
 
 
-class CodeFilter(admin.SimpleListFilter):
-    """A filter of deliveries that failed with this code."""
-
-    title, parameter_name = _("code"), "code"
+class FailureCodeFilter(CodeFilter):
+    """Offers the codes of the failures that nobody has dismissed."""
 
     def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, Any]]:
         chosen = request.GET.get("code", "")
         return [(code, code) for code in sorted({code for _s, _r, code, _n in count_failures()} | ({chosen} - {""}))]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        value = self.value()
-        return queryset.filter(code=value) if value else queryset
 
 
 class PossibleStates(admin.ChoicesFieldListFilter):

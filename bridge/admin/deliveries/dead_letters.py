@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from django.utils.translation import gettext_lazy as _
 
-from bridge.admin.deliveries.causes import CodeFilter, PossibleReasons, PossibleStates, list_causes
+from bridge.admin.deliveries.causes import FailureCodeFilter, PossibleReasons, PossibleStates, list_causes
 from bridge.admin.deliveries.lists import DeliveryListAdmin, OpenWorkFilter
+from bridge.admin.filters import CodeFilter, FailedFilter, TimeFilter
 from bridge.admin.paging import CountedPaginator
 from bridge.operations.dashboard import DEAD
 
@@ -27,9 +28,13 @@ class DeadLetterAdmin(DeliveryListAdmin):
     empty_hint = _("No open failures.")
 
     def get_list_filter(self, request: HttpRequest) -> Any:
-        possible = {"state": ("state", PossibleStates), "reason": ("reason", PossibleReasons)}
-        chosen = [possible.get(str(each), each) for each in self.list_filter if each is not OpenWorkFilter]
-        return [CodeFilter, *chosen]
+        possible = {
+            "state": ("state", PossibleStates),
+            "reason": ("reason", PossibleReasons),
+            TimeFilter: FailedFilter,
+            CodeFilter: FailureCodeFilter,
+        }
+        return [possible.get(each, each) for each in self.list_filter if each is not OpenWorkFilter]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
         return super().get_queryset(request).filter(DEAD)

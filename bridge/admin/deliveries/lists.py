@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from bridge.admin.base import user_of
 from bridge.admin.deliveries.bulk import BulkAdmin
-from bridge.admin.filters import DayFilter
+from bridge.admin.filters import CodeFilter, TimeFilter
 from bridge.models import Delivery, State
 from bridge.operations.dashboard import DEAD, REVIEW
 from bridge.operations.waiting import Wait, explain_waits
@@ -55,7 +55,17 @@ class DeliveryListAdmin(BulkAdmin):
     masked_columns = {"preview": "masked_preview"}
     list_select_related = ("account", "gateway", "endpoint", "message__conversation")
     sortable_by = ("when",)  # by anything else a million rows would be sorted for one page
-    list_filter = (OpenWorkFilter, DayFilter, "state", "reason", "target", "account", "gateway", "endpoint")
+    list_filter = (
+        OpenWorkFilter,
+        TimeFilter,
+        CodeFilter,
+        "state",
+        "reason",
+        "target",
+        "account",
+        "gateway",
+        "endpoint",
+    )
     search_fields = ("message__text",)
     search_help_text = _("Text, name, id, #number or code")
     empty_hint = _("Each message that goes to an agent, to WeChat or to a webhook has a delivery here.")
@@ -84,7 +94,9 @@ class DeliveryListAdmin(BulkAdmin):
         if not delivery.reason:
             return "–"
         reason, said = str(delivery.get_reason_display()), Truncator(delivery.error).chars(140)
-        return format_html("<div>{}<br><small>{}</small></div>", reason, said) if said else reason
+        if not (said or delivery.code):
+            return reason
+        return format_html("<div>{} {}<br><small>{}</small></div>", reason, formatting.code_link(delivery.code), said)
 
     @admin.display(description=_("conversation"))
     def conversation_link(self, delivery: Delivery) -> SafeString | str:
@@ -96,7 +108,7 @@ class DeliveryListAdmin(BulkAdmin):
 
     @admin.display(description=_("when"), ordering="id")
     def when(self, delivery: Delivery) -> SafeString | str:
-        return formatting.relative_time(delivery.finished_at or delivery.created_at)
+        return formatting.full_time(delivery.finished_at or delivery.created_at)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
         secret = ("payload", "message__raw", "message__data", "message__reply_address", "account__credentials")

@@ -1,0 +1,81 @@
+"""Lists by time: named spans, from–to with minutes, and what is no time; exact times and codes that lead to a filter."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.urls import reverse
+from django.utils import timezone
+
+from bridge.models import Conversation, Delivery, Message
+from bridge.ui.formatting import zoned_time
+
+if TYPE_CHECKING:
+    from django.test import Client
+
+    from tests.support.factories import World
+
+
+def listed(client: Client, name: str, **query: str) -> set[int]:
+    return {row.pk for row in client.get(reverse(f"admin:{name}"), query).context["cl"].result_list}
+
+
+def minute(ago: timedelta) -> str:
+    """What a browser's field sends."""
+    return f"{timezone.localtime() - ago:%Y-%m-%dT%H:%M}"
+
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "column"),
+    [
+        ("bridge_message_changelist", Message, "created_at"),
+        ("bridge_delivery_changelist", Delivery, "created_at"),
+        ("bridge_delivery_dead_letters", Delivery, "finished_at"),
+        ("bridge_conversation_changelist", Conversation, "last_inbound_at"),
+    ],
+)
+def test_a_list_from_to_a_minute_holds_what_was_between(
+    boss: Client, world: World, name: str, model: Any, column: str
+) -> None:
+    row = world.person if model is Conversation else world.dead if model is Delivery else world.dead.message
+    now = timezone.now()
+    model.objects.filter(**{f"{column}__isnull": False}).update(**{column: now - 9 * HOUR})
+    model.objects.filter(pk=row.pk).update(**{column: now - 3 * HOUR})
+    assert listed(boss, name, **{"from": minute(4 * HOUR), "to": minute(2 * HOUR)}) == {row.pk}
+    assert row.pk not in listed(boss, name, **{"from": minute(2 * HOUR)}) | listed(boss, name, to=minute(4 * HOUR))
+    assert row.pk not in listed(boss, name, day="hour")
+    assert row.pk in listed(boss, name, day="month")
+
+
+def test_what_is_no_time_lists_nothing_and_says_so(boss: Client, world: World) -> None:
+    answer = boss.get(reverse("admin:bridge_message_changelist"), {"from": "yesterday at two"})
+    assert list(answer.context["cl"].result_list) == []
+    assert "Enter a date with a time" in answer.content.decode()
+
+
+def test_from_to_keeps_the_search_and_the_other_filters(boss: Client, world: World) -> None:
+    page = boss.get(reverse("admin:bridge_message_changelist"), {"q": "x", "direction__exact": "in"}).content.decode()
+    form = page.split('class="b-span"')[1].split("</form>")[0]
+    assert 'name="q" value="x"' in form
+    assert 'name="direction__exact" value="in"' in form
+
+
+def test_a_code_leads_to_all_deliveries_with_it(boss: Client, world: World) -> None:
+    Delivery.objects.filter(pk=world.dead.pk).update(code="81013")
+    link = f"{reverse('admin:bridge_delivery_changelist')}?code=81013"
+    page = boss.get(reverse("admin:bridge_delivery_change", args=[world.dead.pk])).content.decode()
+    assert f'href="{link}"' in page
+    assert listed(boss, "bridge_delivery_changelist", code="81013") == {world.dead.pk}
+    assert listed(boss, "bridge_message_changelist", code="81013") == {world.dead.message_id}
+
+
+def test_lists_show_the_exact_time_with_its_zone(boss: Client, world: World) -> None:
+    page = boss.get(reverse("admin:bridge_message_changelist")).content.decode()
+    world.question.refresh_from_db()
+    assert f'<small class="b-exact">{zoned_time(world.question.created_at)}</small>' in page
+    assert " UTC+" in zoned_time(world.question.created_at)

@@ -245,6 +245,11 @@ CELERY_BEAT_SCHEDULE = {
         "options": {"expires": 3600.0},
     },
     "erase": {"task": "bridge.runtime.worker.tasks.erase", "schedule": 10.0, "options": {"expires": 10.0}},
+    "follow-replays": {
+        "task": "bridge.runtime.worker.tasks.follow_replays",
+        "schedule": 10.0,
+        "options": {"expires": 10.0},
+    },
     "names": {"task": "bridge.runtime.worker.tasks.look_up_names", "schedule": 10.0, "options": {"expires": 10.0}},
     # One call for each account at a time, so a large company is read within hours and never at once.
     "directories": {

@@ -9,6 +9,7 @@ from bridge.models.figures import ConversationFigures, CountedPeriod, DayFigures
 from bridge.models.inbox import CannedAnswer, ConversationEntry
 from bridge.models.incidents import Incident, Severity
 from bridge.models.messages import Attachment, AttachmentState, Message
+from bridge.models.replays import Outlook, ReplayItem, ReplayKind, ReplayResult, ReplayRun, ReplayState
 from bridge.models.routes import ERASED, Contact, Conversation, Route, SessionEpoch
 from bridge.models.webhooks import Event, WebhookEndpoint
 
@@ -38,7 +39,13 @@ __all__ = [
     "Incident",
     "Message",
     "Outcome",
+    "Outlook",
     "Reason",
+    "ReplayItem",
+    "ReplayKind",
+    "ReplayResult",
+    "ReplayRun",
+    "ReplayState",
     "Route",
     "SessionEpoch",
     "Severity",

@@ -13,6 +13,7 @@ skipped ── replay ──▶ pending ── claim ──▶ sending ── ok
 delivered ── the platform tells later that it did not arrive ──▶ dead
 sending ── not now: no window is left, the content check ──▶ held ── the person writes, staff release it ──▶ pending
 pending ── said within the message before it ──▶ skipped
+pending or held ── a run of replays is undone before any attempt ──▶ what it was
 """
 
 from __future__ import annotations
@@ -329,6 +330,12 @@ class Attempt(ExplainedMixin, models.Model):
                 condition=Q(finished_at=None, outcome="") | (Q(finished_at__isnull=False) & ~Q(outcome="")),
                 name="attempt_outcome_iff_finished",
             ),
+        ]
+        indexes = [
+            # retry_policy.may_have_arrived and replays.plan_sql: attempts that may have been carried out.
+            models.Index(
+                fields=["delivery"], condition=Q(outcome__in=("unknown", "interrupted")), name="attempt_unproven"
+            )
         ]
 
     def __str__(self) -> str:

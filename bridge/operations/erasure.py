@@ -25,6 +25,7 @@ from bridge.models import (
     Delivery,
     Message,
     Reason,
+    ReplayItem,
     State,
     Target,
 )
@@ -106,6 +107,7 @@ def _erase_content(ids: list[int]) -> None:
     Attempt.objects.filter(delivery__message__in=ids).update(request={}, response={}, code_params={})
     deliveries = Delivery.objects.filter(message__in=ids)
     deliveries.update(payload=ERASED_PAYLOAD, code_params={}, fingerprint="", remote_id="")
+    ReplayItem.objects.filter(delivery__in=deliveries.values("pk")).exclude(result="").update(before={})
     messages = Message.objects.filter(pk__in=ids)
     messages.update(text="", data={}, raw={}, reply_address="", request_hash="")
 

@@ -9,10 +9,10 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 
 from accounts.channels import build_channel
 from bridge.models import ERASED, Delivery, Reason, State, Target
+from bridge.operations.obstacles import Obstacle
 from bridge.people import peers
 from bridge.pipeline.delivery import retry_policy, settle
 from bridge.pipeline.delivery.types import next_seq
@@ -21,20 +21,20 @@ from bridge.pipeline.outbound import moderation
 from bridge.pipeline.replies.paths import path_for
 from bridge.runtime.wakeups.publish import Topic, notify
 from bridge.webhooks import post
-from channels_wechat.unregistered import NO_LONGER_SUPPORTED, UnregisteredKind
+from channels_wechat.unregistered import UnregisteredKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from django.contrib.auth.models import User
 
+    from bridge.models import Route
     from bridge.pipeline.replies.paths import ReplyPath
 
 REPLAYABLE = (State.DEAD, State.UNCERTAIN, State.SKIPPED)
-MAY_HAVE_ARRIVED = gettext_lazy(
-    "It may have arrived already: it is sent again only where you say that it may arrive twice."
-)
-CHANGED = gettext_lazy("It has changed meanwhile: look again.")
+MAY_HAVE_ARRIVED, CHANGED = Obstacle.TWICE.label, Obstacle.CHANGED.label
+# What no agent can answer, whatever is mapped.
+NO_TURNS = (Reason.EVENT, Reason.UNSUPPORTED, Reason.COMMAND)
 # The reasons of a hold that staff may end by a release.
 RELEASABLE = (Reason.REVIEW, Reason.CHECKING)
 
@@ -129,42 +129,37 @@ def _find_sent_by_others(deliveries: Iterable[Delivery]) -> set[int]:
 
 def why_not_replay(delivery: Delivery) -> str:
     """Return why the delivery cannot be replayed; empty where it can."""
+    obstacle = find_obstacle(delivery)
+    return str(obstacle.label) if obstacle else ""
+
+
+def find_obstacle(delivery: Delivery) -> Obstacle | None:
+    """Return why the delivery cannot be replayed; None where it can. `replays.plan_sql` finds the same for many, in SQL."""
     if delivery.state == State.HELD:
-        return _why_not_replay_held(delivery)
+        return _find_obstacle_of_held(delivery)
     if delivery.state not in REPLAYABLE:
-        return _("Only what failed, is uncertain or was skipped can be replayed.")
+        return Obstacle.STATE
     if _is_erased(delivery):
-        return _("All data of this person was erased: nothing is left to send.")
+        return Obstacle.ERASED
     if delivery.account and isinstance(build_channel(delivery.account), UnregisteredKind):
-        return str(NO_LONGER_SUPPORTED)
+        return Obstacle.UNREGISTERED
     if delivery.target == Target.AGENT:
-        return _why_not_replay_turn(delivery)
+        return Obstacle.NO_TURN if delivery.reason in NO_TURNS else None
     if post.has_no_endpoint(delivery):
-        return _("The webhook was deleted: there is no address to send to.")
-    if delivery.reason == Reason.MERGED:
-        return _("It was sent as a part of another delivery: replay that one.")
-    if delivery.reason == Reason.CONTENT:
-        return _("The content itself cannot be sent here; it was never rendered.")
+        return Obstacle.NO_ENDPOINT
+    if delivery.reason in (Reason.MERGED, Reason.CONTENT):
+        return Obstacle.MERGED if delivery.reason == Reason.MERGED else Obstacle.CONTENT
     path = _reply_path(delivery)
-    if path is None or path.carrier_for(delivery):
-        return ""
-    return _("This bot can only reply to callbacks, and the reply address is used up.")
+    return None if path is None or path.carrier_for(delivery) else Obstacle.NO_REPLY
 
 
-def _why_not_replay_held(delivery: Delivery) -> str:
-    if delivery.reason == Reason.PART_BEFORE:
-        return _("It waits for the part before it: replay that one.")
-    return why_not_release(delivery) or _("It waits for a decision: release it, or dismiss it.")
+def _find_obstacle_of_held(delivery: Delivery) -> Obstacle:
+    held = {Reason.PART_BEFORE: Obstacle.HELD_PART, Reason.WINDOW: Obstacle.HELD_WINDOW}
+    return held.get(Reason(delivery.reason), Obstacle.HELD_REVIEW)
 
 
 def _is_erased(delivery: Delivery) -> bool:
     return delivery.message.peer_id.startswith(ERASED) if delivery.message else "erased" in delivery.payload
-
-
-def _why_not_replay_turn(delivery: Delivery) -> str:
-    if delivery.reason in (Reason.EVENT, Reason.UNSUPPORTED, Reason.COMMAND):
-        return _("This is not something an agent could answer.")
-    return ""
 
 
 def _reply_path(delivery: Delivery) -> ReplyPath | None:
@@ -231,18 +226,30 @@ def _lock_and_read(pk: int) -> Delivery:
 
 
 def _queue_again(delivery: Delivery) -> str:
+    """Return why it was not queued, as a sentence; empty where it was."""
+    code = queue_again(delivery)
+    if code in Reason.values and delivery.target == Target.AGENT:
+        return _("Still not mapped: %(reason)s.") % {"reason": Reason(code).label}
+    return str(Obstacle(code).label) if code else ""
+
+
+def queue_again(delivery: Delivery, change: Callable[[list[Route]], list[Route]] = list) -> str:
+    """Queue a delivery whose peer is locked. Return a `Reason` or an `Obstacle` why it was not queued; empty where it was.
+
+    change: as in `router.route_again`.
+    """
     if delivery.target == Target.AGENT and delivery.message:
-        rerouted = router.route_again(delivery.message)
+        rerouted = router.route_again(delivery.message, change)
         if rerouted.state != State.PENDING:
             settle.update_skip_reason(delivery, rerouted.reason, rerouted.route_id)
-            return _("Still not mapped: %(reason)s.") % {"reason": Reason(rerouted.reason).label}
+            return str(rerouted.reason)
         delivery.gateway_id, delivery.route_id, delivery.payload = (
             rerouted.gateway_id,
             rerouted.route_id,
             rerouted.payload,
         )
     if not _requeue(delivery):
-        return str(CHANGED)
+        return str(Obstacle.CHANGED)
     _put_later_parts_behind(delivery)
     return ""
 

@@ -37,6 +37,7 @@ from bridge.models import (
     Delivery,
     Incident,
     Message,
+    ReplayRun,
     State,
     Target,
 )
@@ -94,7 +95,7 @@ def delete_orphan_files() -> int:
 
 
 def delete_history() -> None:
-    """Delete expired sessions and tokens, old incidents, changes of state, logins, messages to customers, requests and gaps in connections.
+    """Delete expired sessions and tokens, old incidents, replays and logins, changes of state, messages to customers, requests and gaps.
 
     A request that waits for staff stays, as a message does about which something is open.
 
@@ -105,6 +106,7 @@ def delete_history() -> None:
     AuthToken.objects.filter(expiry__lt=timezone.now()).delete()
     Incident.objects.filter(closed_at__lt=long_ago).delete()
     StateChange.objects.filter(at__lt=long_ago).delete()
+    ReplayRun.objects.filter(created_at__lt=long_ago, state__in=("planned", "cancelled", "finished")).delete()
     for account in _accounts_with_retention():
         before = _latest_time_to_delete(account.retention_days or 0)
         CustomerMessage.objects.filter(account=account, created_at__lt=before).delete()

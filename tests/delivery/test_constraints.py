@@ -30,6 +30,8 @@ from bridge.models import (
     HourFigures,
     Incident,
     Message,
+    ReplayItem,
+    ReplayRun,
     Route,
     WebhookEndpoint,
 )
@@ -167,6 +169,18 @@ def endpoint_once() -> WebhookEndpoint:
     return WebhookEndpoint.objects.first() or endpoint()
 
 
+def run(**columns: Any) -> ReplayRun:
+    return ReplayRun.objects.create(name="night", kind="again", **columns)
+
+
+def item(**columns: Any) -> ReplayItem:
+    return ReplayItem.objects.create(run=run(), delivery=to_send(app()), planned="go", **columns)
+
+
+def impossible_item() -> None:
+    ReplayItem.objects.filter(pk=item(chosen=True).pk).update(planned="cannot")
+
+
 CASES: dict[str, Callable[[], object]] = {
     "delivery_one_sending_per_lane": two_sending,
     "delivery_part": second_part,
@@ -202,6 +216,14 @@ CASES: dict[str, Callable[[], object]] = {
     "connection_of_one": lambda: Connection.objects.create(account=app(), gateway=gateway()),
     "delivery_event_once": told_twice,
     "canned_answer_shortcut": same_shortcut,
+    "replay_run_once": lambda: copied(run(client="user:1", key="K1")),
+    "replay_run_rate": lambda: run(rate=0),
+    "replay_run_started_iff_run": lambda: run(state="running"),
+    "replay_run_finished_iff_over": lambda: run(state="cancelled"),
+    "replay_run_range": lambda: run(from_at=NOW, until_at=NOW),
+    "replay_item_once": lambda: copied(item()),
+    "replay_item_result_of_chosen": lambda: item(result="queued"),
+    "replay_item_possible": impossible_item,
     "hour_figures_once": lambda: same_figures(HourFigures, hour=NOW),
     "day_figures_once": lambda: same_figures(DayFigures, day=NOW.date()),
     "conversation_figures_once": lambda: same_figures(ConversationFigures, day=NOW.date(), conversation=chat()),
@@ -213,6 +235,9 @@ CASES: dict[str, Callable[[], object]] = {
     "webhook_previous_secret_iff_until": lambda: endpoint(previous_secret="whsec_x"),
 }  # fmt: skip
 OTHER_SIDES = {
+    "replay_run_started_iff_run": lambda: run(started_at=NOW),
+    "replay_run_finished_iff_over": lambda: run(finished_at=NOW),
+    "replay_run_rate": lambda: run(rate=1001),
     "delivery_lease_iff_sending": lambda: changed(lease_until=NOW),
     "delivery_finished_iff_final": lambda: changed(finished_at=NOW),
     "delivery_message_iff_not_webhook": lambda: changed(message=None),

@@ -365,6 +365,7 @@ def requeue(delivery: Delivery, place: Mapping[str, Any]) -> int:
         gateway=delivery.gateway_id,
         route=delivery.route_id,
         payload=delivery.payload,
+        fingerprint=delivery.fingerprint,
         possibly_twice=delivery.possibly_twice,
         seq=next_seq,
         tries=0,
@@ -378,6 +379,15 @@ def requeue(delivery: Delivery, place: Mapping[str, Any]) -> int:
         dismissed_at=None,
         dismissed_by=None,
     )
+
+
+def put_back(run_id: int) -> int:
+    """pending or held → what it was before a run of replays queued it, where no attempt was made since. Return how many.
+
+    In the caller's transaction, which has the lock of the run. The run's items say so too.
+    """
+    settle_sql.LOCK_QUEUED.fetch(run=run_id)
+    return len(settle_sql.PUT_BACK.fetch(run=run_id))
 
 
 def _leased_by_us(delivery: Delivery) -> Any:

@@ -78,3 +78,41 @@ RETURNING d.id, EXISTS (
   SELECT 1 FROM bridge_delivery p WHERE p.message_id = d.message_id AND p.target = d.target AND p.part > d.part AND p.state = 'held'
 ) AS parts, EXISTS (SELECT 1 FROM bridge_delivery n WHERE n.lane = d.lane AND n.state = 'pending') AS next""",
 )
+
+
+class PutBackDelivery(NamedTuple):
+    id: int
+
+
+# Lock the deliveries of a run that wait since it queued them, in the order of their numbers, so that none is claimed meanwhile. They are
+# found by the index replay_item_result.
+LOCK_QUEUED = Statement(
+    PutBackDelivery,
+    """
+SELECT d.id FROM bridge_replayitem i JOIN bridge_delivery d ON d.id = i.delivery_id
+WHERE i.run_id = %(run)s AND i.result IN ('queued', 'held') AND d.replays = i.replays AND d.state IN ('pending', 'held')
+ORDER BY d.id FOR UPDATE OF d""",
+)
+# pending or held → what it was before the run queued it, for what no attempt was made since; the item says so. In a statement of its own,
+# behind the locks, so that it sees every attempt of whoever had them before.
+PUT_BACK = Statement(
+    PutBackDelivery,
+    """
+WITH back AS (
+  UPDATE bridge_delivery d SET state = i.before->>'state', reason = i.before->>'reason', code = i.before->>'code',
+    code_params = i.before->'code_params', carrier = i.before->>'carrier', lane = i.before->>'lane',
+    gateway_id = (SELECT g.id FROM openclaw_gateway g WHERE g.id = (i.before->>'gateway_id')::bigint),
+    route_id = (SELECT r.id FROM bridge_route r WHERE r.id = (i.before->>'route_id')::bigint),
+    tries = (i.before->>'tries')::int, possibly_twice = (i.before->>'possibly_twice')::boolean,
+    payload = COALESCE(i.before->'payload', d.payload), fingerprint = COALESCE(i.before->>'fingerprint', d.fingerprint),
+    finished_at = (i.before->>'finished_at')::timestamptz, dismissed_at = (i.before->>'dismissed_at')::timestamptz,
+    dismissed_by_id = (SELECT u.id FROM auth_user u WHERE u.id = (i.before->>'dismissed_by_id')::bigint), replays = d.replays - 1
+  FROM bridge_replayitem i
+  WHERE i.run_id = %(run)s AND i.result IN ('queued', 'held') AND d.id = i.delivery_id AND d.replays = i.replays
+    AND d.state IN ('pending', 'held') AND NOT EXISTS (
+      SELECT 1 FROM bridge_attempt t WHERE t.delivery_id = d.id AND t.number > (i.before->>'attempts')::int)
+  RETURNING d.id
+)
+UPDATE bridge_replayitem i SET result = 'undone', detail = '' FROM back WHERE i.run_id = %(run)s AND i.delivery_id = back.id
+RETURNING back.id""",
+)

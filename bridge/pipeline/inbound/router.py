@@ -35,7 +35,7 @@ from channels_wechat.contract.capabilities import Forgets
 from channels_wechat.contract.unreadable import SYSTEM
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 log = logging.getLogger(__name__)
 
@@ -57,13 +57,16 @@ def has_unrouted() -> bool:
     return Message.objects.filter(routed_at=None, direction="in").exists()
 
 
-def route_again(message: Message) -> Delivery:
-    """Decide and render again, for a replay. The message's own row is locked and not changed. Return the new delivery, not stored."""
+def route_again(message: Message, change: Callable[[list[Route]], list[Route]] = list) -> Delivery:
+    """Decide and render again, for a replay. The message's own row is locked and not changed. Return the new delivery, not stored.
+
+    change: returns the mappings to decide by, given those of the account.
+    """
     message.deliveries.select_for_update().get(target=Target.AGENT)
     case = RoutingContext(
         message,
         _find_conversation(message),
-        routes=message.account.routes.all(),
+        routes=change(list(message.account.routes.all())),
         channel=build_channel(message.account),
         sender_name=peers.load_names_of(message.account_id, [message.sender]).get(message.sender, ""),
         files=list(message.attachments.order_by("position").values_list("pk", "kind", "name")),

@@ -25,6 +25,7 @@ class Topic(StrEnum):
     ROUTE = "route"
     SEND = "send"
     PULL = "pull"  # messages that a platform keeps until we ask
+    REPLAY = "replay"  # runs of replays, which queue so many deliveries a second
     HOOK = "hook"  # apart from SEND, because a slow server of a webhook must not delay what goes to WeChat
     ASK = "ask"  # the connector listens for this and the next, the worker for the others
     SOCKET = "socket"  # what goes over an account's connection

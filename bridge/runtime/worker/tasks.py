@@ -13,6 +13,7 @@ from accounts.channels import stored_tokens
 from bridge.media import storage
 from bridge.operations import erasure, handing_back, incidents, probe, retention
 from bridge.operations.figures import counting
+from bridge.operations.replays import runner
 from bridge.people import directory, names
 from bridge.pipeline.delivery import claims
 from bridge.pipeline.inbound import pulling, router, spool_drain
@@ -63,6 +64,7 @@ def sweep() -> None:
     topics = list(claims.find_due_topics())
     topics += [Topic.ROUTE] if router.has_unrouted() else []
     topics += [Topic.FETCH] if storage.has_waiting_files() else []
+    topics += [Topic.REPLAY] if runner.has_running() else []
     topics += [Topic.PULL] if pulling.has_due() else []
     notify(*topics)
     incidents.record_sweep()
@@ -122,6 +124,11 @@ def count_figures() -> None:
 @by_the_clock
 def erase() -> None:
     erasure.erase_people()
+
+
+@by_the_clock
+def follow_replays() -> None:
+    runner.follow_all()
 
 
 @by_the_clock

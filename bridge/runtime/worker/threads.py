@@ -1,5 +1,5 @@
-"""What a wake-up of each topic makes the worker do: route, send, pull messages, fetch files, call webhooks. Each has a thread of its own
-beside Celery's.
+"""What a wake-up of each topic makes the worker do: route, send, pull messages, fetch files, call webhooks, run replays.
+Each has a thread of its own beside Celery's.
 
 Everything here is safe to do twice and to leave undone: the rows are the queue.
 """
@@ -13,6 +13,7 @@ from django.conf import settings
 
 from bridge.media import storage
 from bridge.models import Carrier
+from bridge.operations.replays import runner
 from bridge.pipeline.delivery import claims
 from bridge.pipeline.inbound import pulling, router
 from bridge.pipeline.outbound import sender
@@ -35,7 +36,7 @@ class WorkerThreads:
     """The threads of one worker process, one for each topic, and the listener that wakes them."""
 
     def __init__(self) -> None:
-        self.stop_event = threading.Event()
+        self.stop_event, self.holder = threading.Event(), claims.holder_name()
         self.pools: dict[Topic, WorkPool[Any]] = {
             Topic.SEND: _delivery_pool("send", settings.SEND_THREADS, Carrier.WORKER),
             Topic.HOOK: _delivery_pool("webhook", HOOK_THREADS, Carrier.WEBHOOK),
@@ -46,6 +47,7 @@ class WorkerThreads:
             topic: TopicThread(topic, pool.run, self.stop_event, pool.wake_event) for topic, pool in self.pools.items()
         }
         self.topic_threads[Topic.ROUTE] = TopicThread(Topic.ROUTE, self.route, self.stop_event)
+        self.topic_threads[Topic.REPLAY] = TopicThread(Topic.REPLAY, self.replay, self.stop_event)
         events = {channel_of(topic): thread.wake_event for topic, thread in self.topic_threads.items()}
         self.listener = Listener(events, self.stop_event)
 
@@ -53,6 +55,10 @@ class WorkerThreads:
         """Route until nothing waits. In one thread only: two would walk the same peers and wait for each other at every lock."""
         while not self.stop_event.is_set() and router.route_waiting():
             pass
+
+    def replay(self) -> None:
+        """Run replays until none is under way that this process has the lease of."""
+        runner.run_until_idle(self.holder, self.stop_event)
 
     def start(self) -> None:
         for thread in self._threads():

@@ -1,0 +1,1 @@
+"""Replays of many deliveries: a plan, its run, and the report."""

@@ -1,0 +1,154 @@
+"""What a person does with a run: run, pause, resume, cancel, undo. Each is one transaction with its line in the audit log."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from django.db import transaction
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from bridge.models import ReplayItem, ReplayResult, ReplayRun, ReplayState
+from bridge.models.replays import IMPOSSIBLE
+from bridge.pipeline.delivery import settle
+from bridge.runtime.wakeups.publish import Topic, notify
+from bridge.security import audit
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from django.contrib.auth.models import User
+
+# What can be done in which states.
+ALLOWED = {
+    "run": (ReplayState.PLANNED,),
+    "pause": (ReplayState.RUNNING,),
+    "resume": (ReplayState.PAUSED,),
+    "cancel": (ReplayState.PLANNED, ReplayState.RUNNING, ReplayState.PAUSED),
+    "undo": (ReplayState.RUNNING, ReplayState.PAUSED, ReplayState.FINISHED, ReplayState.CANCELLED),
+}
+REFUSALS = {
+    "state": _("This replay is in another state now: look again."),
+    "nothing": _("Nothing is chosen: choose at least one group or one delivery."),
+    "left": _("Everything has left already: nothing can be taken back."),
+}
+
+
+class CannotControl(Exception):
+    """Nothing was changed. code: of REFUSALS; the text is its sentence."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(str(REFUSALS[code]))
+        self.code = code
+
+
+@transaction.atomic
+def start(
+    run: ReplayRun,
+    by: User | None = None,
+    *,
+    outlooks: Collection[str] | None = None,
+    deliveries: Collection[int] = (),
+    rate: int | None = None,
+    name: str = "",
+) -> None:
+    """Choose and run. outlooks: the groups that go, those chosen before where it is None; deliveries: single ones that go too.
+
+    `unknown` among the outlooks, or a delivery of that group, means that the caller was told that it may arrive twice.
+    Raises CannotControl.
+    """
+    row = _lock(run, "run")
+    _choose(row, outlooks, deliveries)
+    if not row.chosen:
+        raise CannotControl("nothing")
+    row.rate, row.name = rate or row.rate, name[:100] or row.name
+    row.state, row.started_at, row.started_by = ReplayState.RUNNING, timezone.now(), by
+    row.paced_at = row.started_at
+    row.save()
+    audit.log_action(f"replay run: {row.chosen} of {row.total} deliveries", [row])
+    transaction.on_commit(lambda: notify(Topic.REPLAY))
+    run.refresh_from_db()
+
+
+def _choose(run: ReplayRun, outlooks: Collection[str] | None, deliveries: Collection[int]) -> None:
+    items = ReplayItem.objects.filter(run=run)
+    possible = items.exclude(planned__in=IMPOSSIBLE)
+    if outlooks is not None:
+        possible.filter(planned__in=outlooks, chosen=False).update(chosen=True)
+        items.filter(chosen=True).exclude(planned__in=outlooks).update(chosen=False)
+        run.options = {"outlooks": sorted(outlooks)}
+    if deliveries:
+        possible.filter(delivery__in=deliveries).update(chosen=True)
+    run.chosen = items.filter(chosen=True).count()
+
+
+@transaction.atomic
+def pause(run: ReplayRun) -> None:
+    """Queue nothing more until somebody resumes it; what is queued goes on. Raises CannotControl."""
+    row = _lock(run, "pause")
+    _change(row, ReplayState.PAUSED, "replay paused")
+    run.refresh_from_db()
+
+
+@transaction.atomic
+def resume(run: ReplayRun) -> None:
+    """Go on where it was paused. Raises CannotControl."""
+    row = _lock(run, "resume")
+    _change(row, ReplayState.RUNNING, "replay resumed")
+    transaction.on_commit(lambda: notify(Topic.REPLAY))
+    run.refresh_from_db()
+
+
+@transaction.atomic
+def cancel(run: ReplayRun) -> int:
+    """Queue nothing more, for ever; what is queued goes on. Return how many are left. Raises CannotControl."""
+    row = _lock(run, "cancel")
+    left = _cancel(row)
+    audit.log_action(f"replay cancelled: {left} deliveries left", [row])
+    run.refresh_from_db()
+    return left
+
+
+@transaction.atomic
+def undo(run: ReplayRun) -> int:
+    """Cancel it, and make what no attempt was made of what it was before. Return how many were taken back. Raises CannotControl."""
+    row = _lock(run, "undo")
+    held = ReplayItem.objects.filter(run=row, result=ReplayResult.HELD).values_list("pk", flat=True)
+    held_before = set(held)
+    count = settle.put_back(row.pk)
+    if not count and row.is_over:
+        raise CannotControl("left")
+    counts = Counter(row.results)
+    counts[ReplayResult.HELD] -= len(held_before - set(held.all()))
+    counts[ReplayResult.QUEUED] -= count - len(held_before - set(held.all()))
+    counts[ReplayResult.UNDONE] += count
+    row.results = {result: n for result, n in sorted(counts.items()) if n}
+    _cancel(row)
+    audit.log_action(f"replay undone: {count} deliveries taken back", [row])
+    run.refresh_from_db()
+    return count
+
+
+def _lock(run: ReplayRun, verb: str) -> ReplayRun:
+    row = ReplayRun.objects.select_for_update().get(pk=run.pk)
+    if row.state not in ALLOWED[verb]:
+        raise CannotControl("state")
+    return row
+
+
+def _change(row: ReplayRun, state: ReplayState, action: str) -> None:
+    row.state, row.owner, row.owner_until, row.paced_at = state, "", None, timezone.now()
+    row.save()
+    audit.log_action(action, [row])
+
+
+def _cancel(row: ReplayRun) -> int:
+    rows = ReplayItem.objects.filter(run=row, chosen=True, result="")
+    left = rows.update(result=ReplayResult.LEFT)
+    if left:
+        row.results = {**row.results, ReplayResult.LEFT.value: left}
+    row.state, row.finished_at = ReplayState.CANCELLED, row.finished_at or timezone.now()
+    row.owner, row.owner_until = "", None
+    row.save()
+    return left

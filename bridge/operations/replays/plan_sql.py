@@ -1,0 +1,164 @@
+"""The statement that says of each delivery of a plan what would become of it; the same questions as `operations.replay` asks of one.
+
+Everything is set-based: 100 000 deliveries are a second's work. The questions, in order; the first answer that fits holds:
+
+cannot      `replay.find_obstacle`; and questions that the present mapping or the conversation's mode refuses
+no_route    no enabled mapping fits the person or group
+unknown     `replay.find_possible_repeats`
+answered    the agent or staff said something later that arrived
+too_old     `retry_policy.is_expired`, as if it had not been queued again
+window      no reply window of the person is open
+quota       more than what is left of the account's limits or of the person's window
+go          everything else
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+class PlanGroup(NamedTuple):
+    """Deliveries with the same outlook. detail: why it cannot be replayed; example: the number of the oldest delivery."""
+
+    planned: str
+    detail: str
+    total: int
+    oldest: datetime
+    newest: datetime
+    example: int
+
+
+# `given` has one row: the run, and what the settings say; `facts` a row for each account, as `plan.AccountFacts`; `candidate` the numbers.
+# What the planner assumes of functions of JSON and text would make it compile the statement, which takes longer than to execute it.
+SETTINGS = "SET LOCAL jit = off; SET LOCAL work_mem = '64MB'"
+_GIVEN = """
+WITH given AS MATERIALIZED (
+  SELECT %s::bigint AS run, %s::timestamptz AS now, %s::float AS question_age, %s::float AS answer_age, %s::float AS webhook_age,
+    %s::bigint AS route, %s::text[] AS chosen
+), facts AS MATERIALIZED (
+  SELECT * FROM jsonb_to_recordset(%s::jsonb)
+    AS f(id bigint, known boolean, windows boolean, stream_seconds float, codes boolean, quota bigint)
+), candidate(id) AS MATERIALIZED ("""
+# A scalar subquery with LIMIT keeps to its index; as a join, PostgreSQL may read all deliveries for each conversation.
+# answers: the newest message of the agent or of staff that arrived, by the index message_transcript of each conversation.
+# repeats: what may have arrived already, by the index attempt_unproven, and what another account sends in its place.
+_LOOK = """
+), looked AS MATERIALIZED (
+  SELECT d.id, d.target, d.state, d.reason, d.account_id, d.endpoint_id, d.lane, d.created_at, d.message_id,
+    d.target = 'webhook' AND d.payload ? 'erased' AS call_erased,
+    m.conversation_id, m.peer_kind, m.peer_id, m.sender, m.addressed, m.reply_to_id, m.kind AS message_kind,
+    COALESCE(m.instead_of_id, m.id) AS origin, CASE d.target WHEN 'agent' THEN m.text END AS text
+  FROM candidate JOIN bridge_delivery d ON d.id = candidate.id LEFT JOIN bridge_message m ON m.id = d.message_id
+), talks AS MATERIALIZED (
+  SELECT DISTINCT conversation_id FROM looked WHERE target = 'agent' OR reply_to_id IS NOT NULL
+), answers AS MATERIALIZED (
+  SELECT talks.conversation_id, newest.id FROM talks CROSS JOIN LATERAL (
+    SELECT o.id FROM bridge_message o
+    WHERE o.conversation_id = talks.conversation_id AND o.direction = 'out' AND o.source IN ('agent', 'staff') AND (
+      SELECT 1 FROM bridge_delivery x
+      WHERE x.message_id = o.id AND x.target = 'channel' AND x.state = 'delivered' LIMIT 1) IS NOT NULL
+    ORDER BY o.id DESC LIMIT 1) AS newest
+), stand_ins AS MATERIALIZED (
+  SELECT s.id, COALESCE(s.instead_of_id, s.id) AS origin FROM bridge_message s
+  WHERE s.id IN (SELECT instead_of_id FROM bridge_message WHERE instead_of_id IS NOT NULL) OR s.instead_of_id IS NOT NULL
+), repeats AS MATERIALIZED (
+  SELECT id FROM looked WHERE target = 'channel' AND state = 'uncertain'
+  UNION
+  SELECT l.id FROM looked l JOIN bridge_attempt t ON t.delivery_id = l.id
+  WHERE l.target = 'channel' AND t.outcome IN ('unknown', 'interrupted')
+  UNION
+  SELECT l.id FROM looked l JOIN stand_ins s ON s.origin = l.origin AND s.id <> l.message_id
+    JOIN bridge_delivery x ON x.message_id = s.id AND x.target = 'channel' AND x.state NOT IN ('dead', 'skipped')
+  WHERE l.target = 'channel'
+), asked AS (
+  SELECT l.*, f.known, f.windows, f.stream_seconds, f.codes, f.quota, w.until AS window_until, w."left" AS window_left,
+    repeats.id IS NOT NULL AS may_have_arrived, answers.id > l.message_id AS answered,
+    q.reply_until, q.created_at AS question_at, q.reply_address <> '' AS has_address,
+    c.mode, r.id AS route_id, r.enabled AS route_enabled, r.trigger, r.trigger_words, r.allowed_senders
+  FROM looked l
+  LEFT JOIN facts f ON f.id = l.account_id
+  LEFT JOIN accounts_replywindow w ON w.account_id = l.account_id AND w.peer_id = l.peer_id
+  LEFT JOIN repeats ON repeats.id = l.id
+  LEFT JOIN answers ON answers.conversation_id = l.conversation_id
+  LEFT JOIN LATERAL (
+    SELECT * FROM bridge_message q WHERE q.id = l.reply_to_id AND (f.stream_seconds IS NOT NULL OR f.codes) LIMIT 1) AS q ON true
+  LEFT JOIN LATERAL (
+    SELECT c.mode FROM bridge_conversation c WHERE c.id = l.conversation_id AND l.target = 'agent' LIMIT 1) AS c ON true
+  LEFT JOIN LATERAL (
+    SELECT * FROM bridge_route r
+    WHERE l.target = 'agent' AND r.account_id = l.account_id AND r.peer_kind IN ('', l.peer_kind) AND r.peer_id IN ('', l.peer_id)
+    ORDER BY r.peer_id <> '' DESC, r.peer_kind <> '' DESC LIMIT 1) AS r ON true
+), judged AS MATERIALIZED (
+  SELECT asked.*, CASE
+    WHEN state = 'held' THEN CASE reason WHEN 'part_before' THEN 'held_part' WHEN 'window' THEN 'held_window' ELSE 'held_review' END
+    WHEN state NOT IN ('dead', 'uncertain', 'skipped') THEN 'state'
+    WHEN peer_id LIKE 'erased-%%' OR call_erased THEN 'erased'
+    WHEN account_id IS NOT NULL AND NOT COALESCE(known, false) THEN 'unregistered'
+    WHEN target = 'agent' AND reason IN ('event', 'unsupported', 'command') THEN 'no_turn'
+    WHEN target = 'agent' AND reason IN ('own', 'past', 'read_on', 'no_sender') THEN reason
+    WHEN target = 'webhook' AND endpoint_id IS NULL AND lane <> 'hook:alerts' THEN 'no_endpoint'
+    WHEN target <> 'agent' AND reason IN ('merged', 'content') THEN reason
+    WHEN target = 'channel' AND stream_seconds IS NOT NULL AND (question_at IS NULL
+      OR (question_at + make_interval(secs => stream_seconds) <= given.now
+        AND (NOT has_address OR reply_until IS NULL OR reply_until <= given.now))) THEN 'no_reply'
+    WHEN target = 'channel' AND codes AND reply_until <= given.now THEN 'no_reply'
+    WHEN target <> 'agent' OR given.route IS NOT NULL THEN NULL
+    WHEN route_id IS NULL OR NOT route_enabled THEN NULL
+    WHEN mode IN ('paused', 'human') THEN mode
+    WHEN allowed_senders <> '' AND lower(sender) NOT IN (SELECT lower(trim(one)) FROM regexp_split_to_table(allowed_senders, E'\\n') AS one)
+      THEN 'sender'
+    WHEN trigger = 'mention' AND NOT addressed THEN 'not_addressed'
+    WHEN trigger IN ('prefix', 'keyword') AND NOT EXISTS (
+      SELECT 1 FROM regexp_split_to_table(trigger_words, E'\\n') AS word
+      WHERE trim(word) <> '' AND CASE trigger WHEN 'prefix' THEN starts_with(lower(text), lower(trim(word)))
+        ELSE position(lower(trim(word)) IN lower(text)) > 0 END) THEN 'no_trigger'
+  END AS obstacle,
+  target = 'agent' AND given.route IS NULL AND (route_id IS NULL OR NOT route_enabled) AS unmapped,
+  given.now - asked.created_at > make_interval(secs => CASE WHEN target = 'agent' THEN given.question_age
+    WHEN endpoint_id IS NOT NULL THEN given.webhook_age ELSE given.answer_age END) AS expired,
+  COALESCE(windows, false) AND target <> 'webhook' AND peer_kind = 'direct'
+    AND NOT (target = 'channel' AND message_kind = 'subscribe') AS needs_window
+  FROM asked CROSS JOIN given
+), ranked AS MATERIALIZED (
+  SELECT id, target, account_id, peer_id, created_at, obstacle, route_id, quota, needs_window, window_left, CASE
+    WHEN obstacle IS NOT NULL THEN 'cannot'
+    WHEN unmapped THEN 'no_route'
+    WHEN may_have_arrived THEN 'unknown'
+    WHEN COALESCE(answered, false) AND (target = 'agent' OR (target = 'channel' AND reply_to_id IS NOT NULL)) THEN 'answered'
+    WHEN expired THEN 'too_old'
+    WHEN needs_window AND (COALESCE(window_left, 0) = 0 OR window_until <= given.now) THEN 'window'
+  END AS found FROM judged CROSS JOIN given
+), placed AS MATERIALIZED (
+  SELECT id, row_number() OVER (PARTITION BY account_id ORDER BY id) > quota
+    OR (needs_window AND row_number() OVER (PARTITION BY account_id, peer_id ORDER BY id) > window_left) AS over_quota
+  FROM ranked WHERE found IS NULL AND target = 'channel' AND (quota IS NOT NULL OR needs_window)
+), classified AS MATERIALIZED (
+  SELECT r.id, r.created_at, COALESCE(r.found, CASE WHEN p.over_quota THEN 'quota' ELSE 'go' END) AS planned,
+    COALESCE(r.obstacle, CASE WHEN r.found = 'no_route' THEN CASE WHEN r.route_id IS NULL THEN 'no_route' ELSE 'route_disabled' END END, '')
+      AS detail
+  FROM ranked r LEFT JOIN placed p ON p.id = r.id
+)"""
+_COUNT = """
+SELECT planned, detail, count(*) AS total, min(created_at) AS oldest, max(created_at) AS newest, min(id) AS example
+FROM classified GROUP BY planned, detail ORDER BY count(*) DESC, 1, 2"""
+_INSERT = """, stored AS (
+  INSERT INTO bridge_replayitem (run_id, delivery_id, planned, chosen, detail)
+  SELECT given.run, c.id, c.planned, c.planned = ANY(given.chosen), c.detail FROM classified c CROSS JOIN given ORDER BY c.id
+)"""
+_UPDATE = """, stored AS (
+  UPDATE bridge_replayitem i SET planned = c.planned, chosen = c.planned = ANY(given.chosen), detail = c.detail
+  FROM classified c CROSS JOIN given WHERE i.run_id = given.run AND i.delivery_id = c.id
+)"""
+
+
+def build_plan(candidates: str) -> str:
+    """Return the statement that stores an item for each candidate, and returns the groups. candidates: SQL of their numbers."""
+    return _GIVEN + candidates + _LOOK + _INSERT + _COUNT
+
+
+def build_second_look(candidates: str) -> str:
+    """Return the statement that judges the stored items of a run anew."""
+    return _GIVEN + candidates + _LOOK + _UPDATE + _COUNT

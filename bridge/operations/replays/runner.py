@@ -1,0 +1,152 @@
+"""Runs replays: the worker that has a run's lease queues its items, so many a second, until each has left or was refused.
+
+A step is one transaction: the run's row is locked, a few items are queued, and their results and the place in the plan are stored with
+them. So a process that is killed at any moment has queued each item once or not at all, and the next holder goes on from there.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.db import transaction
+from django.db.models import OuterRef, Subquery
+from django.utils import timezone
+
+from accounts import lease, limits
+from accounts.channels import build_channel
+from accounts.models import ChannelAccount
+from bridge.models import Delivery, ReplayItem, ReplayKind, ReplayResult, ReplayRun, ReplayState
+from bridge.models.replays import OPEN_RESULTS
+from bridge.operations.replays import follow_sql
+from bridge.operations.replays.queueing import queue_items
+from bridge.runtime.wakeups.publish import Topic, notify
+
+if TYPE_CHECKING:
+    import threading
+    from datetime import datetime
+
+# A lost worker's run goes on after LEASE_SECONDS. A step comes every STEP_SECONDS and queues at most STEP_ITEMS.
+LEASE_SECONDS = 10
+STEP_SECONDS = 0.1
+STEP_ITEMS = 100
+# What was not used of the rate for so long is lost, so that nothing comes in a burst after a pause.
+MOST_CATCH_UP = timedelta(seconds=1)
+# A run has at most the deliveries of so many seconds under way at an account, and at least so many: what people write meanwhile must not
+# wait behind thousands.
+BACKLOG_SECONDS, LEAST_BACKLOG = 5, 20
+
+
+def has_running() -> bool:
+    """Whether a run is under way; the sweep calls it."""
+    return ReplayRun.objects.filter(state=ReplayState.RUNNING).exists()
+
+
+def run_until_idle(holder: str, stop_event: threading.Event) -> None:
+    """Step all runs that this process has the lease of, until none is left or the process ends."""
+    while not stop_event.is_set() and step_all(holder):
+        stop_event.wait(STEP_SECONDS)
+
+
+def step_all(holder: str) -> int:
+    """Lease the runs that are free and step each run of this holder. Return how many it has."""
+    running = ReplayRun.objects.filter(state=ReplayState.RUNNING)
+    lease.acquire(running, holder, LEASE_SECONDS)
+    ours = list(running.filter(owner=holder).values_list("pk", flat=True))
+    for pk in ours:
+        step(pk, holder)
+    return len(ours)
+
+
+@transaction.atomic
+def step(pk: int, holder: str) -> None:
+    """Queue what is due of a run that this holder still leases, follow what was queued, and finish the run where all is over."""
+    run = ReplayRun.objects.select_for_update().filter(pk=pk, owner=holder, state=ReplayState.RUNNING).first()
+    if run is None:
+        return
+    now = timezone.now()
+    counts = Counter(run.results)
+    _follow(run, counts)
+    since = max(run.paced_at or now, now - MOST_CATCH_UP)
+    items, is_last = _next_items(run, min(STEP_ITEMS, int((now - since).total_seconds() * run.rate)))
+    counts += queue_items(run, items) if items else Counter()
+    run.paced_at = since + timedelta(seconds=len(items) / run.rate)
+    _store(run, counts, now if is_last and not counts[ReplayResult.QUEUED] else None)
+    if items:
+        transaction.on_commit(lambda: notify(Topic.ASK, Topic.SEND, Topic.HOOK, Topic.SOCKET))
+
+
+def follow_all() -> None:
+    """Follow the deliveries of runs that have ended, which may be on hold for days; the clock calls it."""
+    for pk in list(
+        ReplayItem.objects.filter(result__in=OPEN_RESULTS).order_by().values_list("run", flat=True).distinct()
+    ):
+        with transaction.atomic():
+            if run := ReplayRun.objects.select_for_update().filter(pk=pk).first():
+                counts = Counter(run.results)
+                _follow(run, counts)
+                _store(run, counts, run.finished_at)
+
+
+def _follow(run: ReplayRun, counts: Counter[str]) -> None:
+    for item in follow_sql.FOLLOW.fetch(run=run.pk):
+        counts[item.before] -= 1
+        counts[item.after] += 1
+
+
+def _store(run: ReplayRun, counts: Counter[str], finished_at: datetime | None) -> None:
+    run.results = {result: count for result, count in sorted(counts.items()) if count}
+    run.finished_at = finished_at
+    if finished_at and run.state == ReplayState.RUNNING:
+        run.state, run.owner, run.owner_until = ReplayState.FINISHED, "", None
+    names = ["results", "finished_at", "state", "owner", "owner_until", "paced_at", "position"]
+    run.save(update_fields=names)
+
+
+def _next_items(run: ReplayRun, most: int) -> tuple[list[ReplayItem], bool]:
+    """Return the next items for whose accounts there is room, and whether no item is left behind them."""
+    account = Delivery.objects.filter(pk=OuterRef("delivery_id")).values("account_id")[:1]
+    rows: Any = ReplayItem.objects.filter(run=run, delivery__gt=run.position, chosen=True, result="")
+    rows = rows.order_by("delivery_id").annotate(account=Subquery(account))
+    room = _Room(run)
+    found = list(rows.exclude(account__in=room.full)[: most + 1]) if room.full else list(rows[: most + 1])
+    taken = [item for item in found[:most] if room.take(item.account)]
+    if taken and not room.full:
+        run.position = taken[-1].delivery_id
+    is_last = len(taken) == len(found) and not (room.full and rows.exists())
+    return taken, is_last
+
+
+class _Room:
+    """How many more deliveries of each account a run may have under way. full: accounts that take none now."""
+
+    def __init__(self, run: ReplayRun) -> None:
+        self.run = run
+        self.most = max(LEAST_BACKLOG, run.rate * BACKLOG_SECONDS)
+        self.under_way = {row.account_id: row.total for row in follow_sql.IN_FLIGHT.fetch(run=run.pk)}
+        self._room: dict[int, int] = {}
+        self.full = [account for account in self.under_way if account and self._left(account) <= 0]
+
+    def take(self, account: int | None) -> bool:
+        """Count one more delivery of this account. Return False where there is no room."""
+        key = account or 0
+        if self._left(key) <= 0:
+            self.full.append(key)
+            return False
+        self._room[key] -= 1
+        return True
+
+    def _left(self, key: int) -> int:
+        if key not in self._room:
+            self._room[key] = min(self.most, self._limit(key)) - self.under_way.get(key, 0)
+        return self._room[key]
+
+    def _limit(self, key: int) -> int:
+        """Return how many calls the account's limits leave now. A question takes a turn, and no call."""
+        account = ChannelAccount.objects.filter(pk=key).first() if self.run.kind == ReplayKind.AGAIN and key else None
+        if account is None:
+            return self.most
+        counted = [limit for limit in build_channel(account).limits if limit.scope == "account"]
+        left = [count for _limit, count in limits.list_remaining(counted, str(account.key)) if count is not None]
+        return min(left, default=self.most)

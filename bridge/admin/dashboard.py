@@ -10,7 +10,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
-from django.db.models import Q
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -20,6 +19,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.health import Health
 from accounts.models import ChannelAccount
 from bridge.admin import charts, sides
+from bridge.admin.attention import describe_attention
 from bridge.admin.base import user_of
 from bridge.admin.incidents import describe_alerts
 from bridge.models import Incident, Reason
@@ -47,7 +47,8 @@ def add_figures(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]
         "title": _("Dashboard"),
         "days": _read_range(request),
         "steps": _list_first_steps(accounts, gateways),
-        **_read_incidents(),
+        **_read_disk(),
+        **describe_attention(request),
         **describe_alerts(),
     }
 
@@ -61,15 +62,10 @@ def show_part(request: HttpRequest, part: str) -> HttpResponse:
     raise Http404
 
 
-def _read_incidents() -> dict[str, Any]:
-    """Return what is wrong, and what was stored on disk within a day."""
-    spooled = Q(cause=report.CAUSE, closed_at__gt=timezone.now() - timedelta(days=1))
-    found = list(Incident.objects.filter(Q(closed_at=None) | spooled)[:50])
-    return {
-        "incidents": [incident for incident in found if incident.closed_at is None][:10],
-        "spooled": [incident for incident in found if incident.closed_at],
-        "spool": read_status(),
-    }
+def _read_disk() -> dict[str, Any]:
+    """Return what waits on disk, and what was stored there within a day."""
+    spooled = Incident.objects.filter(cause=report.CAUSE, closed_at__gt=timezone.now() - timedelta(days=1))
+    return {"spooled": list(spooled[:50]), "spool": read_status()}
 
 
 def _read_range(request: HttpRequest) -> int:

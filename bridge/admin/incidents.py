@@ -6,18 +6,26 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from django.contrib import admin, messages
+from django.core.exceptions import BadRequest
+from django.db.models import Q
 from django.http import HttpResponseRedirect
+from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
+from bridge.admin.attention import describe_attention, find_mend, list_chats, list_examples
 from bridge.admin.base import ReadOnlyAdmin, local_path, user_of
 from bridge.models import Incident
-from bridge.operations import alerts
+from bridge.models.incidents import NOTE_LENGTH, select_muted
+from bridge.operations import alerts, incidents
 from bridge.security import audit
 from bridge.ui import formatting
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from django.http import HttpRequest, HttpResponse
     from django.urls import URLPattern
     from django.utils.safestring import SafeString
@@ -31,16 +39,29 @@ class ActiveFilter(admin.SimpleListFilter):
     title, parameter_name = _("state"), "open"
 
     def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
-        return [("1", str(_("active"))), ("0", str(_("resolved")))]
+        return [
+            ("1", str(_("active"))),
+            ("acknowledged", str(_("acknowledged"))),
+            ("muted", str(_("muted"))),
+            ("0", str(_("resolved"))),
+        ]
 
     def queryset(self, request, queryset):  # type: ignore[no-untyped-def]
-        return queryset.filter(closed_at__isnull=self.value() == "1") if self.value() else queryset
+        choices = {
+            "1": Q(closed_at=None),
+            "acknowledged": Q(closed_at=None, acknowledged_at__isnull=False),
+            "muted": select_muted(timezone.now()),
+            "0": Q(closed_at__isnull=False),
+        }
+        chosen = choices.get(self.value() or "")
+        return queryset.filter(chosen) if chosen else queryset
 
 
 @admin.register(Incident)
 class IncidentAdmin(ReadOnlyAdmin[Incident]):
     list_display = ("what", "state", "since", "closed", "alert_sent")
-    list_filter = (ActiveFilter,)
+    list_filter = (ActiveFilter, "severity", "account", "gateway", "endpoint", "owner")
+    buttons = dict.fromkeys(("acknowledge", "mute", "take", "note"), "bridge.handle_incident")
     search_fields = ("code", "cause", "code_params__name")
     search_help_text = _("Name of account or gateway")
     change_list_template = "admin/bridge/incident_list.html"
@@ -77,7 +98,45 @@ class IncidentAdmin(ReadOnlyAdmin[Incident]):
 
     def get_urls(self) -> list[URLPattern]:
         test = self.route("test-alert/", require_POST(self.test_alert_view), "test_alert")
-        return [test, *super().get_urls()]
+        rows = self.route("attention/", self.attention_view, "attention")
+        return [test, rows, *super().get_urls()]
+
+    def attention_view(self, request: HttpRequest) -> HttpResponse:
+        """Answer the rows of the first page, for its script."""
+        self.require(request, "bridge.view_incident")
+        return TemplateResponse(request, "admin/bridge/attention_rows.html", describe_attention(request))
+
+    def run_acknowledge(self, request: HttpRequest, incident: Incident) -> None:
+        self._handle(request, lambda: incidents.acknowledge(incident, user_of(request)), _("Acknowledged."))
+
+    def run_mute(self, request: HttpRequest, incident: Incident) -> None:
+        given = request.POST.get("how_long", "")
+        if given not in list(incidents.Mute):
+            raise BadRequest
+        how_long = incidents.Mute(given)
+        words = _("It is no longer muted.") if how_long is incidents.Mute.NONE else _("It is muted.")
+        self._handle(request, lambda: incidents.mute(incident, how_long), words)
+
+    def run_take(self, request: HttpRequest, incident: Incident) -> None:
+        user = user_of(request)
+        owner = None if incident.owner_id == user.pk else user
+        words = _("You deal with it.") if owner else _("Nobody deals with it now.")
+        self._handle(request, lambda: incidents.assign(incident, owner), words)
+
+    def run_note(self, request: HttpRequest, incident: Incident) -> None:
+        text = request.POST.get("note", "").replace("\0", "").strip()
+        if len(text) > NOTE_LENGTH:
+            messages.error(request, _("A note has at most %(most)d characters.") % {"most": NOTE_LENGTH})
+            return
+        self._handle(request, lambda: incidents.write_note(incident, text), _("The note is saved."))
+
+    def _handle(self, request: HttpRequest, work: Callable[[], None], words: Any) -> None:
+        try:
+            work()
+        except incidents.IsResolved:
+            messages.warning(request, _("It was resolved meanwhile."))
+        else:
+            messages.success(request, words)
 
     def test_alert_view(self, request: HttpRequest) -> HttpResponse:
         """Send a test alert and say for each channel what became of it."""
@@ -98,7 +157,17 @@ class IncidentAdmin(ReadOnlyAdmin[Incident]):
 
     def change_view(self, request, object_id, form_url="", extra_context=None) -> HttpResponse:  # type: ignore[no-untyped-def]
         incident = self.get_or_404(request, object_id)
-        context = {**describe_alerts(), "incident": incident, "links": _list_links(incident)}
+        earlier = Incident.objects.filter(cause=incident.cause).exclude(pk=incident.pk).order_by("-opened_at")
+        context = {
+            **describe_alerts(),
+            "incident": incident,
+            "links": _list_links(incident),
+            "mend": find_mend(incident, user_of(request)) if incident.closed_at is None else None,
+            "chats": list_chats(incident),
+            "examples": list_examples(incident),
+            "mutes": [(value, label) for value, label in incidents.MUTE_LABELS.items()],
+            "earlier": earlier[:5],
+        }
         return self.page(request, "admin/bridge/incident.html", incident.title, incident, **context)
 
 

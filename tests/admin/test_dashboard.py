@@ -285,13 +285,17 @@ def test_the_menu_offers_what_a_right_opens(staff: Callable[..., Client], world:
     assert any("badge" in item for item in entries) == (right in ("bridge.view_delivery", "bridge.view_contact"))
 
 
-def test_active_incidents_are_ten_at_most_and_none_that_is_over(boss: Client) -> None:
-    for number in range(12):
-        over = timezone.now() if number == 11 else None
-        factories.incident(f"x{number}", f"Incident {number}", closed_at=over)
-    shown = boss.get("/admin/").context["incidents"]
-    assert [row.title for row in shown] == [f"Incident {number}" for number in range(10, 0, -1)]
-    assert len(listed(boss, "bridge_incident", "open=1")) == 11
+def test_what_needs_attention_is_the_worst_and_oldest_and_nothing_that_is_over_or_muted(boss: Client) -> None:
+    now = timezone.now()
+    for name, severity, hours in (("new", 3, 1), ("old", 3, 2), ("small", 1, 9)):
+        factories.incident(name, name, severity=severity, opened_at=now - timedelta(hours=hours))
+    factories.incident("over", "over", closed_at=now)
+    factories.incident("quiet", "quiet", muted_to_end=True)
+    shown = boss.get("/admin/").context
+    stored = [row.incident.title for row in shown["attention"] if row.incident.pk]
+    assert stored == ["old", "new", "small"]
+    assert shown["muted"] == 1
+    assert [row.title for row in listed(boss, "bridge_incident", "open=muted")] == ["quiet"]
 
 
 @pytest.mark.parametrize(("hours", "shown"), [(23, True), (25, False)])
@@ -313,7 +317,7 @@ def test_what_was_stored_on_disk_is_told_for_a_day(
     [
         ("bridge.view_message", {"Messages and failures", "Time to answer, by agent"}),
         ("bridge.view_delivery", {"received today"}),
-        ("bridge.view_incident", {"Alerts are off.", "Active incidents", "Acme app", "What each process did"}),
+        ("bridge.view_incident", {"Alerts are off.", "Needs attention", "Acme app", "What each process did"}),
         ("accounts.view_channelaccount", {"Acme app"}),
         ("openclaw.view_gateway", {"OpenClaw at home"}),
     ],
@@ -324,7 +328,7 @@ def test_each_right_opens_its_part_of_the_start_page(
     settings.ALERT_EMAIL, settings.ALERT_WEBHOOK_URL = [], ""
     parts = {
         "Messages and failures", "Time to answer, by agent", "received today", "Alerts are off.", "Acme app",
-        "OpenClaw at home", "Active incidents", "What each process did",
+        "OpenClaw at home", "Needs attention", "What each process did",
     }  # fmt: skip
     client = staff(right)
     pages = "".join(client.get(address).content.decode() for address in ("/admin/", NUMBERS, SIDES))

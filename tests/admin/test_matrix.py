@@ -157,6 +157,11 @@ TALK = {
     "bridge_delivery_recall": Page(press=WORK, at="{delivered}"),
     **standard("bridge_incident", "{incident}", VIEW),
     "bridge_incident_test_alert": Page(press=RULE),
+    "bridge_incident_attention": Page(VIEW),
+    "bridge_incident_acknowledge": Page(press=WORK, at="{incident}"),
+    "bridge_incident_mute": Page(press=WORK, at="{incident}", with_={"how_long": "1h"}),
+    "bridge_incident_take": Page(press=WORK, at="{incident}"),
+    "bridge_incident_note": Page(press=WORK, at="{incident}", with_={"note": "I look at it"}),
 }
 PEOPLE = {
     **standard("auth_user", "{colleague}", RULE, RULE, RULE, spare="{colleague}", new=NEW_USER, changed=USER),
@@ -402,6 +407,7 @@ BUTTONS = {
     "bridge_delivery_confirm": "dismiss_delivery",
     "bridge_delivery_recall": "send_message",
     "bridge_incident_test_alert": ACCOUNT,
+    **{f"bridge_incident_{name}": "handle_incident" for name in ("acknowledge", "mute", "take", "note")},
 }  # fmt: skip
 
 

@@ -1,0 +1,162 @@
+"""Needs attention: the open incidents on the first page, each with the button that mends it and the page that says why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from bridge.admin.base import user_of
+from bridge.admin.routes import map_url
+from bridge.models import Conversation, Delivery, Incident, State
+from bridge.models.incidents import select_muted
+from bridge.operations.problems import chats
+from bridge.operations.problems.processes import find_silent_sweep
+from channels_wechat.contract.connection import NEEDS_LOGIN
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+    from django.http import HttpRequest
+    from django.utils.functional import _StrOrPromise
+
+# The first page shows at most so many; a link leads to the list of all.
+MAX_ROWS = 30
+# The page of an incident shows at most so many of what it is about.
+MAX_EXAMPLES = 20
+FAILURES = ("account_failures", "gateway_failures", "webhook_failures", "uncertain")
+HELD = {"review_waiting": "review", "window_closed": "held"}
+
+
+@dataclass(frozen=True, slots=True)
+class Button:
+    text: _StrOrPromise
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """incident: not saved, where no process is left that could have stored it. mend: None where this person may not mend it."""
+
+    incident: Incident
+    mend: Button | None
+
+
+def describe_attention(request: HttpRequest) -> dict[str, Any]:
+    """Return what attention.html shows: rows, how many are muted, and whether there are more; two queries."""
+    user = user_of(request)
+    if not user.has_perm("bridge.view_incident"):
+        return {"attention": [], "muted": 0, "more": False}
+    is_muted = select_muted(timezone.now())
+    found = Incident.objects.filter(closed_at=None).select_related("conversation", "owner", "acknowledged_by")
+    shown = list(found.exclude(is_muted).order_by("-severity", "opened_at")[: MAX_ROWS + 1])
+    known = {incident.cause for incident in shown}
+    silent = [problem for problem in find_silent_sweep(before_first=True) if problem.cause not in known]
+    rows = [Incident(**problem.as_columns()) for problem in silent] + shown[:MAX_ROWS]
+    return {
+        "attention": [Row(incident, find_mend(incident, user)) for incident in rows],
+        "muted": found.filter(is_muted).count(),
+        "more": len(shown) > MAX_ROWS,
+    }
+
+
+def find_mend(incident: Incident, user: User) -> Button | None:
+    """Return the one button that leads to the cure; None where there is none, or this person may not use it."""
+    for permission, button in _list_mends(incident):
+        return button if user.has_perm(permission) else None
+    return None
+
+
+def _list_mends(incident: Incident) -> list[tuple[str, Button]]:
+    """Return at most one button, with the permission that it takes."""
+    if incident.code in FAILURES:
+        return [("bridge.replay_delivery", Button(_("Fixed: replay these…"), replay_url(incident)))]
+    if incident.code in ("chats_unmapped", "chats_waiting"):
+        return [_mend_chats(incident)]
+    if incident.code in HELD:
+        query = {"open": HELD[incident.code], "account__id__exact": incident.account_id}
+        url = f"{reverse('admin:bridge_delivery_changelist')}?{urlencode(query)}"
+        return [("bridge.view_delivery", Button(_("Show these messages"), url))]
+    if incident.code == "alerts_off":
+        url = reverse("admin:bridge_incident_changelist")
+        return [("bridge.view_incident", Button(_("Set up alerts"), url))]
+    return _open_page(incident)
+
+
+def _mend_chats(incident: Incident) -> tuple[str, Button]:
+    chat = incident.conversation
+    if chat is None:
+        url = reverse("admin:bridge_incident_change", args=[incident.pk])
+        return "bridge.view_conversation", Button(_("Show these chats"), url)
+    if incident.code == "chats_unmapped":
+        return "bridge.add_route", Button(_("Map this chat"), map_url(chat.account_id, chat.peer_kind, chat.peer_id))
+    url = reverse("admin:bridge_conversation_change", args=[chat.pk])
+    return "bridge.view_conversation", Button(_("Answer"), url)
+
+
+def _open_page(incident: Incident) -> list[tuple[str, Button]]:
+    """Return the button to the page of the account, the gateway or the webhook that does not work."""
+    because = incident.code_params.get("because")
+    if incident.account_id:
+        page = reverse("admin:accounts_channelaccount_change", args=[incident.account_id])
+        if isinstance(because, dict) and because.get("code") == NEEDS_LOGIN:
+            return [("accounts.view_channelaccount", Button(_("Log in"), f"{page}#login"))]
+        return [("accounts.view_channelaccount", Button(_("Open the account"), page))]
+    if incident.gateway_id:
+        page = reverse("admin:openclaw_gateway_change", args=[incident.gateway_id])
+        return [("openclaw.view_gateway", Button(_("Open the gateway"), page))]
+    if incident.endpoint_id:
+        page = reverse("admin:bridge_webhookendpoint_change", args=[incident.endpoint_id])
+        return [("bridge.view_webhookendpoint", Button(_("Open the webhook"), page))]
+    return []
+
+
+def replay_url(incident: Incident) -> str:
+    """Return the address of the plan of a replay of what this incident is about; without such a page, of its dead letters."""
+    state = State.UNCERTAIN if incident.code == "uncertain" else State.DEAD
+    place = {name: getattr(incident, f"{name}_id") for name in ("account", "gateway", "endpoint")}
+    given = {name: pk for name, pk in place.items() if pk}
+    cause = {"reason": incident.reason, "code": incident.error_code}
+    try:
+        page = reverse("admin:bridge_replayrun_add")
+    except NoReverseMatch:
+        letters = {"state__exact": state, "reason__exact": incident.reason, "code": incident.error_code}
+        letters |= {f"{name}__id__exact": str(pk) for name, pk in given.items()}
+        query = urlencode({name: value for name, value in letters.items() if value})
+        return f"{reverse('admin:bridge_delivery_dead_letters')}?{query}"
+    return f"{page}?{urlencode({'state': state, **given, **{name: value for name, value in cause.items() if value}})}"
+
+
+def list_examples(incident: Incident) -> list[Delivery]:
+    """Return the newest deliveries that an incident of failures is about, for its page."""
+    if incident.code not in FAILURES or incident.closed_at:
+        return []
+    state = State.UNCERTAIN if incident.code == "uncertain" else State.DEAD
+    found = Delivery.objects.filter(state=state, reason=incident.reason, code=incident.error_code, dismissed_at=None)
+    for name in ("account", "gateway", "endpoint"):
+        if pk := getattr(incident, f"{name}_id"):
+            found = found.filter(**{name: pk})
+    return list(found.select_related("message__conversation", "account", "endpoint").order_by("-id")[:MAX_EXAMPLES])
+
+
+def list_chats(incident: Incident) -> list[dict[str, Any]]:
+    """Return the chats that an open incident is about, the longest waiting first, each with the button that mends it."""
+    finders = {"chats_unmapped": chats.list_unmapped, "chats_waiting": chats.list_for_staff}
+    if incident.code not in finders or incident.closed_at or not incident.account_id:
+        return []
+    waiting = finders[incident.code](incident.account_id)[:MAX_EXAMPLES]
+    rows = Conversation.objects.in_bulk([chat.conversation_id for chat in waiting])
+    found = [(rows[chat.conversation_id], chat) for chat in waiting if chat.conversation_id in rows]
+    to_map = incident.code == "chats_unmapped"
+    return [
+        {
+            "row": row,
+            "messages": chat.messages,
+            "first": chat.first,
+            "map_url": map_url(row.account_id, row.peer_kind, row.peer_id) if to_map else "",
+        }
+        for row, chat in found
+    ]

@@ -14,6 +14,8 @@ class BridgeConfig(AppConfig):
         from bridge.runtime.conf import checks  # noqa: F401  the import registers the system checks
         from bridge.runtime.db import outage
         from bridge.security import audit
+        from bridge.ui import language
 
         audit.register_models()
+        language.connect()
         outage.install_pool_check(connection)

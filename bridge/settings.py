@@ -73,7 +73,7 @@ MIDDLEWARE = [
     "bridge.security.headers.SecurityHeaders",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.locale.LocaleMiddleware",
+    "bridge.ui.language.StaffLocale",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -298,6 +298,8 @@ WHITENOISE_USE_FINDERS = DEBUG or DEMO
 
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English"), ("zh-hans", "简体中文")]
+LANGUAGE_COOKIE_NAME, LANGUAGE_COOKIE_AGE = "language", 365 * 24 * 3600
+LANGUAGE_COOKIE_SAMESITE, LANGUAGE_COOKIE_HTTPONLY = "Lax", True
 LOCALE_PATHS = locale_folders(BASE_DIR)
 compile_catalogues(LOCALE_PATHS)
 TIME_ZONE = read_setting("TIME_ZONE", parse_time_zone, "Asia/Shanghai")
@@ -321,6 +323,7 @@ UNFOLD = {
     "SITE_URL": None,
     "SHOW_VIEW_ON_SITE": False,
     "SHOW_BACK_BUTTON": True,
+    "SHOW_LANGUAGES": True,
     "BORDER_RADIUS": "8px",
     "STYLES": [
         lambda _request: static("bridge/admin.css"),
@@ -369,7 +372,7 @@ HTTPS_REDIRECT = read_setting("HTTPS_REDIRECT", parse_flag, True)
 if PUBLIC_URL.startswith("https://"):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SECURE_HSTS_SECONDS = HSTS_SECONDS
-    SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
+    SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = LANGUAGE_COOKIE_SECURE = True
 # HSTS for names below ours, and for good (preload): not ours to decide, the company may have other servers there.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W008", "security.W021"]  # W008: see bridge.security.https
 

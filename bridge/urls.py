@@ -8,11 +8,13 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.generic import RedirectView
 
 from bridge.admin import dashboard, reports
+from bridge.admin.language import choose_language
 from bridge.api.errors import not_found
 
 urlpatterns = [
     path("admin/part/<str:part>/", admin.site.admin_view(dashboard.show_part), name="dashboard_part"),
     path("admin/reports/", admin.site.admin_view(reports.show_reports), name="reports"),
+    path("admin/language/", choose_language, name="set_language"),
     path("admin/", admin.site.urls),
     path("api/v1/", include("bridge.api.urls")),
     re_path("^api/", csrf_exempt(not_found)),

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group, Permission, User
 
 from bridge.admin import unfold
 from bridge.admin.base import TitledAdmin
+from bridge.ui.permissions import describe
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -17,11 +18,22 @@ if TYPE_CHECKING:
 admin.site.unregister([User, Group])
 
 
+def _say_in_the_readers_language(field: Any) -> Any:
+    """field: the choice of permissions, or another one, which stays as it is."""
+    if field is not None and field.queryset.model is Permission:
+        field.queryset = field.queryset.select_related("content_type")
+        field.label_from_instance = describe
+    return field
+
+
 @admin.register(User)
 class StaffAdmin(unfold.UserAdmin, TitledAdmin[User]):
     form = unfold.UserChangeForm
     add_form = unfold.UserCreationForm
     change_password_form = unfold.AdminPasswordChangeForm
+
+    def formfield_for_manytomany(self, *args: Any, **options: Any) -> Any:
+        return _say_in_the_readers_language(super().formfield_for_manytomany(*args, **options))
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """A superuser's password and rights are a superuser's business."""
@@ -47,3 +59,6 @@ def _may_change(request: HttpRequest, user: User | None) -> bool:
 @admin.register(Group)
 class StaffGroupAdmin(TitledAdmin[Group], GroupAdmin):
     """Rights are given to groups of staff."""
+
+    def formfield_for_manytomany(self, *args: Any, **options: Any) -> Any:
+        return _say_in_the_readers_language(super().formfield_for_manytomany(*args, **options))

@@ -12,6 +12,8 @@ from knox.auth import TokenAuthentication
 from rest_framework.authentication import SessionAuthentication
 from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 
+from bridge.ui import language
+
 if TYPE_CHECKING:
     from rest_framework.request import Request
 
@@ -20,6 +22,12 @@ _TOKEN_FORMAT = re.compile(rb"wxb_[0-9a-f]{64}")
 
 class Token(TokenAuthentication):  # type: ignore[misc]
     """Knox's, which looks up whatever it is given: bytes that cannot be a token never come to the database."""
+
+    def authenticate(self, request: Request) -> tuple[Any, Any] | None:
+        found: tuple[Any, Any] | None = super().authenticate(request)
+        if found:
+            language.activate_for(request._request, found[0])
+        return found
 
     def authenticate_credentials(self, token: bytes) -> tuple[Any, Any]:
         if not _TOKEN_FORMAT.fullmatch(token):

@@ -11,6 +11,7 @@ from bridge.models.incidents import Incident, Severity
 from bridge.models.messages import Attachment, AttachmentState, Message
 from bridge.models.replays import Outlook, ReplayItem, ReplayKind, ReplayResult, ReplayRun, ReplayState
 from bridge.models.routes import ERASED, Contact, Conversation, Route, SessionEpoch
+from bridge.models.staff import StaffLanguage
 from bridge.models.webhooks import Event, WebhookEndpoint
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "Route",
     "SessionEpoch",
     "Severity",
+    "StaffLanguage",
     "State",
     "Target",
     "WebhookEndpoint",

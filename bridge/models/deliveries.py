@@ -30,6 +30,7 @@ from django.db.models.fields.json import KeyTextTransform, KeyTransform
 from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
 
 from accounts.health import CODE_LENGTH
 from accounts.models import ChannelAccount
@@ -181,7 +182,10 @@ class Delivery(ExplainedMixin, models.Model):
     class Meta:
         verbose_name, verbose_name_plural = _("delivery"), _("deliveries")
         ordering = ["-id"]
-        permissions = [("replay_delivery", "Can replay a delivery"), ("dismiss_delivery", "Can dismiss a delivery")]
+        permissions = [
+            ("replay_delivery", gettext_noop("Can replay a delivery")),
+            ("dismiss_delivery", gettext_noop("Can dismiss a delivery")),
+        ]
         constraints = [
             models.UniqueConstraint(
                 fields=["lane"], condition=Q(state="sending"), name="delivery_one_sending_per_lane"

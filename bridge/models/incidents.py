@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
 
 from accounts.health import CODE_LENGTH
 from accounts.models import ChannelAccount
@@ -89,7 +90,7 @@ class Incident(models.Model):
     class Meta:
         verbose_name, verbose_name_plural = _("incident"), _("incidents")
         ordering = ["-opened_at"]
-        permissions = [("handle_incident", "Can acknowledge, mute and assign an incident")]
+        permissions = [("handle_incident", gettext_noop("Can acknowledge, mute and assign an incident"))]
         constraints = [models.UniqueConstraint(fields=["cause"], condition=Q(closed_at=None), name="incident_one_open")]
         indexes = [
             # alerts.send_alerts: what nobody was alerted of yet.

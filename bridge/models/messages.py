@@ -10,6 +10,7 @@ from django.db import models
 from django.db.models.functions import Upper
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
 
 from accounts.fields import EncryptedTextField
 from accounts.health import CODE_LENGTH
@@ -71,9 +72,9 @@ class Message(models.Model):
         verbose_name, verbose_name_plural = _("message"), _("messages")
         ordering = ["-id"]
         permissions = [
-            ("send_message", "Can send a message"),
-            ("send_to_many", "Can send to several people, or to everybody, at once"),
-            ("read_content", "Can read what messages say"),
+            ("send_message", gettext_noop("Can send a message")),
+            ("send_to_many", gettext_noop("Can send to several people, or to everybody, at once")),
+            ("read_content", gettext_noop("Can read what messages say")),
         ]
         constraints = [
             # Dedupe, the only place of it: three callbacks of one message are one row, an answer is stored once per turn.

@@ -11,6 +11,7 @@ from django.db import models
 from django.db.models.functions import Upper
 from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
 
 from accounts.models import ChannelAccount
 from accounts.person_ids import person_id
@@ -231,7 +232,9 @@ class Conversation(models.Model):
     class Meta:
         verbose_name, verbose_name_plural = _("conversation"), _("conversations")
         ordering = [models.F("last_inbound_at").desc(nulls_last=True), "-id"]
-        permissions = [("pause_conversation", "Can pause a conversation, take it over and begin a new session")]
+        permissions = [
+            ("pause_conversation", gettext_noop("Can pause a conversation, take it over and begin a new session"))
+        ]
         constraints = [models.UniqueConstraint(fields=["account", "peer_kind", "peer_id"], name="conversation_peer")]
         indexes = [
             # The list of conversations, latest first.

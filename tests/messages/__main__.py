@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from tests.messages.catalogue import Unreadable, faults_of, path_of, read, write
+from tests.messages.catalogue import Unreadable, faults_of, mend, path_of, read, write
 from tests.messages.extract import ROOT, Text, all_texts
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def update(root: Path) -> None:
     """Write the files of all rooms; a missing translation is taken from another room. A file with fuzzy entries waits for a person."""
     texts_by_room = all_texts(root)
+    for room in texts_by_room:
+        mend(path_of(room, root))
     known = {room: read(path_of(room, root)) for room in texts_by_room}
     elsewhere = {text: chinese for texts, _ in known.values() for text, chinese in texts.items() if chinese}
     for room, found in texts_by_room.items():

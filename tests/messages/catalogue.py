@@ -58,6 +58,17 @@ def read(path: Path) -> tuple[dict[Text, str], set[Text]]:
     return texts, fuzzy
 
 
+def mend(path: Path) -> None:
+    """Give each `msgid` its `msgstr`: a merge that keeps the lines of both sides may take one from between two entries that look alike."""
+    if path.exists():
+        entries = re.split(r"\n(?=(?:msgctxt .*\n)?msgid \")", path.read_text())
+        path.write_text("\n".join(entry if "\nmsgstr" in entry else _with_empty_string(entry) for entry in entries))
+
+
+def _with_empty_string(entry: str) -> str:
+    return f'{entry.rstrip()}\nmsgstr{"[0]" if "msgid_plural" in entry else ""} ""\n'
+
+
 def write(texts: Chinese) -> str:
     """The file with these texts: one form for each content."""
     return "\n".join([HEADER, *(_entry(text, texts[text]) for text in sorted(texts))])

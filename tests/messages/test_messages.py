@@ -10,7 +10,7 @@ import pytest
 
 from bridge.runtime.conf.catalogues import compile_catalogues, locale_folders
 from tests.messages.__main__ import look_through, update
-from tests.messages.catalogue import path_of, read, write
+from tests.messages.catalogue import Unreadable, path_of, read, write
 from tests.messages.extract import Text, texts_of
 
 if TYPE_CHECKING:
@@ -88,6 +88,16 @@ def test_an_update_takes_the_chinese_of_another_room(root: Path) -> None:
     store(root, WHOLE)
     update(root)
     assert read(path_of("accounts", root))[0] == {Text("Save"): "保存"}
+
+
+def test_an_update_mends_an_entry_that_lost_its_end_in_a_merge(root: Path) -> None:
+    path = store(root, WHOLE)
+    path.write_text(path.read_text().replace('msgstr "保存"\n', "").replace('msgstr[0] "%(count)s 条消息"\n', ""))
+    with pytest.raises(Unreadable):
+        read(path)
+    update(root)
+    texts, _ = read(path)
+    assert texts == WHOLE | {Text("Save"): "", Text("One message", "%(count)s messages"): ""}
 
 
 def test_what_has_no_chinese_is_listed(root: Path) -> None:

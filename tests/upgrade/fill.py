@@ -23,6 +23,7 @@ from bridge.models import (
     DirectoryChange,
     DirectoryRead,
     SessionEpoch,
+    StaffLanguage,
 )
 from bridge.operations.figures import counting
 from channels_wechat import KINDS
@@ -86,6 +87,7 @@ def fill() -> None:
 
 def _staff(world: factories.World) -> None:
     boss = User.objects.create_superuser(ADMIN, "admin@bridge.example", None)
+    StaffLanguage.objects.create(user=boss, language="zh-hans")
     boss.groups.add(Group.objects.first())
     boss.user_permissions.add(Permission.objects.first())
     AuthToken.objects.create(boss)

@@ -12,7 +12,7 @@ function showTimes(root) {
     const when = new Date(time.dateTime), left = (when - Date.now()) / 1000;
     const seconds = left + 59 >= 3600 ? left + 59 : left; // what was given 30 days just now has 30 days, not 29
     const [unit, size] = UNITS.find(([, , from]) => Math.abs(seconds) >= from) || [null, 1];
-    time.title = when.toLocaleString();
+    time.title = when.toLocaleString(document.documentElement.lang || "en", { dateStyle: "medium", timeStyle: "long" }); // names the zone
     if (unit) time.textContent = words.format(Math.trunc(seconds / size), unit);
   }
 }

@@ -8,13 +8,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from channels_wechat import KINDS
+from tests.docs.translations import PAGES as TRANSLATED
 from tests.structure import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_README_LINES = 120
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "README.zh-hans.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 # Folders whose rooms the floor plan names, all of them.
@@ -26,11 +32,11 @@ def text_of(page: Path) -> str:
     return FENCE.sub("", page.read_text())
 
 
-def anchors(page: Path) -> set[str]:
-    """Return the anchors that GitHub gives the headings of the page."""
+def anchors_of(page: Path) -> list[str]:
+    """Return the anchors that GitHub gives the headings of the page, in their order."""
     headings = re.findall(r"^#+ (.+)$", text_of(page), re.MULTILINE)
     titles = (LINK.sub(r"\1", heading).lower() for heading in headings)
-    return {re.sub(r"[^\w\- ]", "", title).replace(" ", "-") for title in titles}
+    return [re.sub(r"[^\w\- ]", "", title).replace(" ", "-") for title in titles]
 
 
 def broken_links(page: Path) -> list[str]:
@@ -40,7 +46,7 @@ def broken_links(page: Path) -> list[str]:
         if "://" in link or link.startswith("mailto:"):
             continue
         target = (page.parent / path).resolve() if path else page
-        if not target.exists() or (anchor and anchor not in anchors(target)):
+        if not target.exists() or (anchor and anchor not in anchors_of(target)):
             broken.append(link)
     return broken
 
@@ -84,3 +90,4 @@ def test_every_kind_has_a_page_that_says_how_to_connect_it() -> None:
     assert pages == {*KINDS, "openclaw"}
     readme = (ROOT / "README.md").read_text()
     assert [page for page in pages if f"docs/connect/{page}.md" not in readme] == []
+    assert [page for page in pages if f"docs/connect/{page}.md" not in TRANSLATED] == []

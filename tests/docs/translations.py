@@ -11,7 +11,24 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 # English page → its Chinese one.
-PAGES = {"README.md": "README.zh-hans.md"}
+PAGES = {
+    "README.md": "README.zh-hans.md",
+    **{
+        f"docs/{page}.md": f"docs/zh-hans/{page}.md"
+        for page in (
+            "connect/ilink",
+            "connect/mini_program",
+            "connect/official_account",
+            "connect/openclaw",
+            "connect/webhook_account",
+            "connect/wechaty",
+            "connect/wecom_aibot",
+            "connect/wecom_app",
+            "connect/wecom_kf",
+            "connect/wecom_robot",
+        )
+    },
+}
 MARK = re.compile(r"\A<!-- translates (\S+) ([0-9a-f]{16}) -->\n")
 
 

@@ -20,6 +20,7 @@ from bridge.api.deliveries import Deliveries
 from bridge.api.errors import not_found
 from bridge.api.fallbacks import Fallbacks
 from bridge.api.gateways import Gateways
+from bridge.api.incidents import Incidents
 from bridge.api.messages import Messages
 from bridge.api.routes import Routes
 from bridge.api.stats import Stats
@@ -38,6 +39,7 @@ router.register("customer-messages", CustomerMessages, "customer_message")
 router.register("contact-requests", ContactRequests, "contact_request")
 router.register("attachments", Attachments, "attachment")
 router.register("deliveries", Deliveries, "delivery")
+router.register("incidents", Incidents, "incident")
 router.register("webhooks", Webhooks, "webhook")
 
 # Its icons are drawn by addresses in the style sheet; everything else follows the policy of all pages.

@@ -41,6 +41,7 @@ class Call:
             contact_request=world.contact_request.pk,
             customer_message=world.customer_message.pk,
             canned=world.canned.pk,
+            incident=world.incident.pk,
         )
 
     def filled(self, world: World) -> Any:
@@ -132,6 +133,11 @@ CALLS = [
     Call("POST", "/deliveries/{delivery}/replay/", "Operators", 200),
     Call("POST", "/deliveries/{delivery}/release/", "Operators", 422),
     Call("POST", "/deliveries/{delivery}/dismiss/", "Operators", 200),
+    Call("GET", "/incidents/", "Viewers", 200),
+    Call("GET", "/incidents/{incident}/", "Viewers", 200),
+    Call("POST", "/incidents/{incident}/acknowledge/", "Operators", 200),
+    Call("POST", "/incidents/{incident}/mute/", "Operators", 200, {"how_long": "8h"}),
+    Call("POST", "/incidents/{incident}/assign/", "Operators", 200, {"owner": None}),
     Call("GET", "/webhooks/", "Viewers", 200),
     Call(
         "POST",

@@ -86,7 +86,7 @@ OBJECTS = {
     "accounts": "channelaccount", "gateways": "gateway", "routes": "route", "conversations": "conversation", "messages": "message",
     "attachments": "attachment", "deliveries": "delivery", "webhooks": "webhookendpoint", "stats": "delivery",
     "fallbacks": "conversation", "customer-messages": "customermessage", "contact-requests": "contact", "contacts": "contact",
-    "canned-answers": "cannedanswer",
+    "canned-answers": "cannedanswer", "incidents": "incident",
 }  # fmt: skip
 VERBS = {"GET": "view", "POST": "add", "PATCH": "change", "DELETE": "delete"}
 # What is no plain reading, adding, changing or deleting of its rows.
@@ -119,6 +119,9 @@ DEEDS = {
     ("POST", "/deliveries/{}/replay/"): "replay_delivery",
     ("POST", "/deliveries/{}/release/"): "replay_delivery",
     ("POST", "/deliveries/{}/dismiss/"): "dismiss_delivery",
+    ("POST", "/incidents/{}/acknowledge/"): "handle_incident",
+    ("POST", "/incidents/{}/mute/"): "handle_incident",
+    ("POST", "/incidents/{}/assign/"): "handle_incident",
     ("POST", "/webhooks/{}/rotate-secret/"): "change_webhookendpoint",
     ("POST", "/webhooks/{}/test/"): "change_webhookendpoint",
 }

@@ -14,8 +14,9 @@ class BridgeConfig(AppConfig):
         from bridge.runtime.conf import checks  # noqa: F401  the import registers the system checks
         from bridge.runtime.db import outage
         from bridge.security import audit
-        from bridge.ui import language
+        from bridge.ui import field_names, language
 
         audit.register_models()
         language.connect()
+        field_names.translate_names()
         outage.install_pool_check(connection)

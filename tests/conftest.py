@@ -11,6 +11,7 @@ import pytest
 import redis
 from django.conf import settings
 from django.test import override_settings
+from django.utils import translation
 
 from accounts import valkey as guarded
 from bridge.runtime.spool import journal
@@ -35,6 +36,13 @@ def _quick_passwords() -> Iterator[None]:
     """A hash of a password costs a fifth of a second of a core on purpose, and every test with a user pays for one."""
     with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]):
         yield
+
+
+@pytest.fixture(autouse=True)
+def _english() -> Iterator[None]:
+    """A page that is asked for in Chinese leaves the thread in Chinese."""
+    yield
+    translation.deactivate()
 
 
 @pytest.fixture(autouse=True)

@@ -67,7 +67,7 @@ def test_the_login_page_has_a_switch_that_lasts(ann: User) -> None:
     answer = choose(client, "en", next="/admin/login/?next=/admin/")
     assert (answer.status_code, answer["Location"]) == (302, "/admin/login/?next=/admin/")
     assert language_of(client, "/admin/login/", **CHINESE) == "en"
-    client.login(username="ann", password=PASSWORD)
+    client.post("/admin/login/", {"username": "ann", "password": PASSWORD}, **CHINESE)
     assert language_of(client, "/admin/", **CHINESE) == "en"
     assert not StaffLanguage.objects.exists()
 

@@ -119,6 +119,12 @@ def find(table: Table, code: str) -> Explanation | None:
     return table.get(UNLISTED) if NUMBER.fullmatch(code) else None
 
 
+def is_listed(table: Table, code: str) -> bool:
+    """Whether the table has a row of this code's own, and not only the one for numbers that no document lists."""
+    row = find(table, code)
+    return row is not None and row is not table.get(UNLISTED)
+
+
 def explain(table: Table, code: str, params: Params) -> str:
     """What staff read about a code in the language that is active now: cause, cure, and behind them the code and its detail.
 

@@ -17,6 +17,8 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 BLOCKS = {"chapter": r"^#+ ", "row of a table": r"^\|", "step": r"^\s*\d+\. ", "item": r"^\s*- "}
 # README.zh-hans.md connects its first two accounts step by step, for readers of no other page.
 MORE = {"README.md": {"chapter": 2, "step": 10}}
+# Written in Chinese for itself; it translates no page.
+OWN = {("docs/zh-hans/glossary.md", 0)}
 
 both = pytest.mark.parametrize(("english", "chinese"), PAGES.items())
 
@@ -43,7 +45,7 @@ def test_both_have_the_same_chapters_tables_steps_and_commands(english: str, chi
 def test_both_link_to_the_same_chapters_and_to_each_other(english: str, chinese: str) -> None:
     ours, theirs = _places(english), _places(chinese)
     assert chinese in {Path(os.path.relpath(path, ROOT)).as_posix() for path in _files(ROOT / english)}
-    assert ours == theirs
+    assert ours == theirs - OWN
 
 
 def _count(begin: str, page: Path) -> int:

@@ -16,6 +16,7 @@ PAGES = {
     **{
         f"docs/{page}.md": f"docs/zh-hans/{page}.md"
         for page in (
+            "api",
             "connect/ilink",
             "connect/mini_program",
             "connect/official_account",
@@ -26,6 +27,8 @@ PAGES = {
             "connect/wecom_app",
             "connect/wecom_kf",
             "connect/wecom_robot",
+            "production",
+            "security",
         )
     },
 }

@@ -78,13 +78,13 @@ SENTENCES: dict[str, Sentence] = {
     ),
     "silent": Sentence(
         _("An AI bot's agent chose to say nothing, and its bubble stands open"),
-        "已收到，无需回复。",
-        "Noted; nothing to add.",
+        "已收到。",
+        "Noted.",
     ),
     "handed_over": Sentence(
         _("The conversation is handed to staff, because the person or the agent asked for them"),
         "已为您转接人工，请稍候。",
-        "A colleague will answer you shortly.",
+        "Our staff will answer you shortly.",
     ),
     "not_understood": Sentence(
         _("A message holds nothing that can be read"),

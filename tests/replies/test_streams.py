@@ -294,7 +294,7 @@ def test_what_was_shown_before_the_end_stays(
 def test_silent_and_stopped(asked: Delivery) -> None:
     mine = claimed(asked)
     settle.mark_delivered(mine, settle.open_attempt(mine, {}), reason=Reason.NO_ANSWER)
-    assert shown(asked.message) == ("已收到，无需回复。", True)
+    assert shown(asked.message) == ("已收到。", True)
     shift(asked, state=State.SKIPPED, reason=Reason.STOPPED)
     assert shown(asked.message) == ("已停止。", True)
 

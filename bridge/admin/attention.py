@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -115,18 +115,12 @@ def _open_page(incident: Incident) -> list[tuple[str, Button]]:
 
 
 def replay_url(incident: Incident) -> str:
-    """Return the address of the plan of a replay of what this incident is about; without such a page, of its dead letters."""
+    """Return the address of the plan of a replay of what this incident is about."""
     state = State.UNCERTAIN if incident.code == "uncertain" else State.DEAD
     place = {name: getattr(incident, f"{name}_id") for name in ("account", "gateway", "endpoint")}
     given = {name: pk for name, pk in place.items() if pk}
     cause = {"reason": incident.reason, "code": incident.error_code}
-    try:
-        page = reverse("admin:bridge_replayrun_add")
-    except NoReverseMatch:
-        letters = {"state__exact": state, "reason__exact": incident.reason, "code": incident.error_code}
-        letters |= {f"{name}__id__exact": str(pk) for name, pk in given.items()}
-        query = urlencode({name: value for name, value in letters.items() if value})
-        return f"{reverse('admin:bridge_delivery_dead_letters')}?{query}"
+    page = reverse("admin:bridge_replayrun_add")
     return f"{page}?{urlencode({'state': state, **given, **{name: value for name, value in cause.items() if value}})}"
 
 

@@ -41,6 +41,7 @@ def build_navigation(request: HttpRequest) -> list[dict[str, Any]]:
         _build_entry(request, _("Messages"), "chat_bubble", "bridge_message_changelist", "bridge.view_message"),
         _build_entry(request, _("Deliveries"), "outbox", "bridge_delivery_changelist", "bridge.view_delivery"),
         dead,
+        _build_entry(request, _("Replays"), "replay", "bridge_replayrun_changelist", "bridge.view_delivery"),
         requests,
         canned,
     ]

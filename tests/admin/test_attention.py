@@ -49,8 +49,9 @@ def test_failures_lead_to_their_replay_and_their_page_shows_the_newest(boss: Cli
     factories.shift(sent, state="dead", reason=Reason.PERMANENT, code="81013", finished_at=0)
     incidents.update_incidents()
     row = rows(boss)["account_failures"]
-    assert "code=81013" in row.mend.url
-    assert boss.get(row.mend.url).status_code == 200
+    plan = boss.get(row.mend.url).context["form"]
+    assert row.mend.url.startswith(reverse("admin:bridge_replayrun_add"))
+    assert (plan["code"].value(), plan["account"].value()) == ("81013", str(sent.account_id))
     page = boss.get(reverse("admin:bridge_incident_change", args=[row.incident.pk])).context
     assert [delivery.pk for delivery in page["examples"]] == [sent.pk]
 

@@ -263,7 +263,7 @@ def test_the_menu_marks_the_page_that_is_open(boss: Client, world: factories.Wor
 MENU = {
     "bridge.view_conversation": ["Conversations"],
     "bridge.view_message": ["Messages"],
-    "bridge.view_delivery": ["Deliveries", "Dead letters", "Reports"],
+    "bridge.view_delivery": ["Deliveries", "Dead letters", "Replays", "Reports"],
     "accounts.view_channelaccount": ["Accounts"],
     "openclaw.view_gateway": ["Gateways"],
     "bridge.view_route": ["Mappings"],

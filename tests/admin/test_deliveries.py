@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from bridge.admin.base import local_path
-from bridge.models import Delivery, Reason, State
+from bridge.models import Delivery, Reason, ReplayRun, State
 from openclaw.models import Gateway
 from tests.support import factories
 
@@ -28,12 +28,20 @@ def states(*deliveries: Delivery) -> list[str]:
     return [Delivery.objects.get(pk=each.pk).state for each in deliveries]
 
 
-def test_replay_asks_first_and_says_how_many(boss: Client, world: factories.World) -> None:
+def test_replaying_several_leads_into_a_plan(boss: Client, world: factories.World) -> None:
     chosen = [world.dead.pk, world.uncertain.pk, world.delivered.pk]
-    response = boss.post(url("changelist"), {"action": "replay_selected", "_selected_action": chosen})
-    assert (response.context["count"], response.context["refused_count"], response.context["uncertain"]) == (2, 1, 1)
-    assert "may then see it twice" in response.content.decode()
+    answer = boss.post(url("changelist"), {"action": "replay_selected", "_selected_action": chosen})
+    run = ReplayRun.objects.get(kind="again")
+    assert answer.headers["Location"] == reverse("admin:bridge_replayrun_change", args=[run.pk])
+    assert {item.delivery_id: item.planned for item in run.items.all()} == {
+        world.dead.pk: "go", world.uncertain.pk: "unknown", world.delivered.pk: "cannot",
+    }  # fmt: skip
     assert states(world.dead, world.uncertain, world.delivered) == ["dead", "uncertain", "delivered"]
+
+
+def test_replaying_one_asks_first(boss: Client, world: factories.World) -> None:
+    answer = boss.post(url("changelist"), {"action": "replay_selected", "_selected_action": [world.uncertain.pk]})
+    assert "may then see it twice" in answer.content.decode()
 
 
 def test_replay_does_it_when_sure(boss: Client, world: factories.World) -> None:
@@ -95,7 +103,8 @@ def test_dead_letters_are_grouped_by_cause(boss: Client, world: factories.World)
 
 def test_dead_letters_can_be_replayed_all_at_once(boss: Client, world: factories.World) -> None:
     form = {"action": "replay_selected", "_selected_action": [world.dead.pk], "select_across": "1"}
-    assert boss.post(url("dead_letters"), form).context["count"] == 3
+    boss.post(url("dead_letters"), form)
+    assert ReplayRun.objects.get(kind="again").total == 3
 
 
 def test_the_menu_counts_the_dead_letters(boss: Client, world: factories.World) -> None:

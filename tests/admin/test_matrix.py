@@ -155,6 +155,15 @@ TALK = {
     "bridge_delivery_replayed": Page(WORK),
     "bridge_delivery_confirm": Page(press=WORK, with_={"verb": "dismiss", "ids": "{dead}", "sure": "1"}),
     "bridge_delivery_recall": Page(press=WORK, at="{delivered}"),
+    **standard("bridge_replayrun", "{replay}", VIEW, add=WORK, new={"kind": "again"}),
+    "bridge_replayrun_live": Page(VIEW, at="{replay}"),
+    "bridge_replayrun_report": Page(VIEW, at="{replay}"),
+    "bridge_replayrun_run": Page(press=WORK, at="{replay}", with_={"outlook": "go"}),
+    "bridge_replayrun_look_again": Page(press=WORK, at="{replay}"),
+    "bridge_replayrun_pause": Page(press=WORK, at="{replay_running}"),
+    "bridge_replayrun_resume": Page(press=WORK, at="{replay_paused}"),
+    "bridge_replayrun_cancel": Page(press=WORK, at="{replay_running}"),
+    "bridge_replayrun_undo": Page(press=WORK, at="{replay_running}"),
     **standard("bridge_incident", "{incident}", VIEW),
     "bridge_incident_test_alert": Page(press=RULE),
     "bridge_incident_attention": Page(VIEW),
@@ -244,6 +253,9 @@ def stage(world: factories.World, monkeypatch: pytest.MonkeyPatch) -> Stage:
             "mini": mini.pk,
             "scanned": factories.account(fake_phone.KIND, {"phone": "ann", "token": "x"}).pk,
             "phone": factories.wechaty().pk,
+            "replay": factories.replay_run(world.dead).pk,
+            "replay_running": factories.replay_run(world.dead, "running").pk,
+            "replay_paused": factories.replay_run(world.dead, "paused").pk,
             "silent": factories.robot(columns={"sending_stopped_at": timezone.now()}).pk,
             "customer": factories.conversation(service, factories.CUSTOMER).pk,
             "hook": hook.pk,
@@ -406,6 +418,10 @@ BUTTONS = {
     "bridge_conversation_send": "send_message",
     "bridge_delivery_confirm": "dismiss_delivery",
     "bridge_delivery_recall": "send_message",
+    **{
+        f"bridge_replayrun_{name}": "replay_delivery"
+        for name in ("run", "look_again", "pause", "resume", "cancel", "undo")
+    },
     "bridge_incident_test_alert": ACCOUNT,
     **{f"bridge_incident_{name}": "handle_incident" for name in ("acknowledge", "mute", "take", "note")},
 }  # fmt: skip

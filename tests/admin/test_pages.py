@@ -27,6 +27,7 @@ LISTS = (
     "bridge_message",
     "bridge_delivery",
     "bridge_incident",
+    "bridge_replayrun",
     "bridge_contact",
     "bridge_contactrequest",
     "bridge_cannedanswer",
@@ -43,6 +44,7 @@ OTHER_PAGES = (
     "accounts_channelaccount_add",
     "bridge_webhookendpoint_add",
     "bridge_cannedanswer_add",
+    "bridge_replayrun_add",
 )
 EMPTY_PAGES = [*(f"{name}_changelist" for name in LISTS), *OTHER_PAGES]
 
@@ -58,6 +60,7 @@ def object_pages(world: factories.World) -> dict[str, int]:
         "bridge_message_change": world.question.pk,
         "bridge_delivery_change": world.dead.pk,
         "bridge_incident_change": world.incident.pk,
+        "bridge_replayrun_change": factories.replay_run(world.dead).pk,
         "bridge_contactrequest_change": world.contact_request.pk,
         "bridge_webhookendpoint_change": world.webhook.pk,
         "bridge_webhookendpoint_history": world.webhook.pk,
@@ -107,7 +110,7 @@ def test_a_list_costs_few_queries(
         assert boss.get(reverse(f"admin:{name}")).status_code == 200
 
 
-@pytest.mark.parametrize("number", range(11))
+@pytest.mark.parametrize("number", range(13))
 def test_a_page_with_everything(
     boss: Client, world: factories.World, django_assert_max_num_queries, number: int
 ) -> None:

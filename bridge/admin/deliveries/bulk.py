@@ -15,6 +15,7 @@ from bridge.admin.base import ReadOnlyAdmin, local_path, user_of
 from bridge.admin.decisions import VERBS
 from bridge.admin.deliveries import replay_report
 from bridge.admin.paging import row_number
+from bridge.admin.replays import plan_chosen
 from bridge.models import Delivery, State
 from bridge.operations import replay
 from bridge.security import audit
@@ -42,7 +43,9 @@ class BulkAdmin(ReadOnlyAdmin[Delivery]):
 
     @admin.action(description=_("Replay…"), permissions=["replay"])
     def replay_selected(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> HttpResponse:
-        return self.ask_first(request, "replay", queryset.values_list("pk", flat=True)[: BULK_SIZE + 1])
+        """Make a plan of all that are chosen; a single one needs none."""
+        chosen = list(queryset.values_list("pk", flat=True)[:2])
+        return self.ask_first(request, "replay", chosen) if len(chosen) == 1 else plan_chosen(request, queryset)
 
     @admin.action(description=_("Release…"), permissions=["replay"])
     def release_selected(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> HttpResponse:

@@ -23,6 +23,8 @@ from bridge.models import (
     Incident,
     Message,
     Outcome,
+    ReplayItem,
+    ReplayRun,
     Route,
     State,
     Target,
@@ -73,6 +75,7 @@ __all__ = [
     "mini_with_a_token",
     "official",
     "own_connection",
+    "replay_run",
     "reply_window",
     "restriction",
     "robot",
@@ -279,6 +282,22 @@ def incident(cause: str = "x", code: str = "It", **columns: Any) -> Incident:
 def reply_window(account: ChannelAccount, peer_id: str = FAN, **columns: Any) -> ReplyWindow:
     values = {"until": timezone.now() + timedelta(hours=1)}
     return ReplyWindow.objects.create(account=account, peer_id=peer_id, **{**values, **columns})
+
+
+def replay_run(of: Delivery, state: str = "planned", **columns: Any) -> ReplayRun:
+    """A replay of one delivery, which can go."""
+    began = {} if state == "planned" else {"started_at": timezone.now()}
+    group = {"planned": "go", "detail": "", "count": 1, "oldest": of.created_at.isoformat(), "example": of.pk}
+    values = {
+        "name": "the night",
+        "kind": "again",
+        "groups": [{**group, "newest": group["oldest"]}],
+        "total": 1,
+        "chosen": 1,
+    }
+    run = ReplayRun.objects.create(state=state, **{**values, **began, **columns})
+    ReplayItem.objects.create(run=run, delivery=of, planned="go", chosen=True)
+    return run
 
 
 def restriction(account: ChannelAccount, capability: str = "custom_send", **columns: Any) -> Restriction:

@@ -12,7 +12,7 @@ from rest_framework.response import Response
 
 from bridge.api.base import ApiView
 from bridge.operations import dashboard
-from bridge.operations.figures.reports import MOST_DAYS, MOST_ROWS_OF_FILE, Grouping, build_report, default_range
+from bridge.operations.figures.reports import MOST_DAYS, MOST_ROWS, Grouping, build_report, default_range
 
 if TYPE_CHECKING:
     from rest_framework.request import Request
@@ -64,7 +64,7 @@ class ReportSerializer(serializers.Serializer[Any]):
     lines = LineSerializer(many=True)
     total = LineSerializer()
     is_cut = serializers.BooleanField(
-        help_text=f"There are more than {MOST_ROWS_OF_FILE} lines; those with the most messages are here."
+        help_text=f"There are more than {MOST_ROWS} lines; those with the most messages are here."
     )
 
 
@@ -109,5 +109,5 @@ class Stats(ApiView):
         asked = RangeSerializer(data=request.query_params.dict())
         asked.is_valid(raise_exception=True)
         chosen = asked.validated_data
-        report = build_report(chosen["first"], chosen["last"], Grouping(chosen["by"]), MOST_ROWS_OF_FILE)
+        report = build_report(chosen["first"], chosen["last"], Grouping(chosen["by"]), MOST_ROWS)
         return Response(ReportSerializer(report).data)

@@ -110,12 +110,16 @@ FROM {table} WHERE {where} GROUP BY 1, 2 ORDER BY {order} LIMIT %(most)s""",  # 
     )
 
 
+# There can be a million rows of conversations in a range: only their messages are added up to find those that are shown.
+_AMONG_MOST = f"""conversation_id IN (
+  SELECT conversation_id FROM bridge_conversationfigures WHERE {_OF_DAYS}
+  GROUP BY conversation_id ORDER BY sum(messages_in + messages_out) DESC, conversation_id LIMIT %(most)s)"""  # noqa: S608  constants
 _MOST_FIRST = "sum(messages_in + messages_out) DESC, 1, 2"
 # The reports by what they are grouped by; the total has one row, or none. All read by the constraints *_figures_once.
 REPORTS = {
     "account": _report("account_id", "''::text", "bridge_dayfigures", _OF_DAYS, _MOST_FIRST),
     "agent": _report("gateway_id", "agent_id::text", "bridge_dayfigures", _OF_DAYS, _MOST_FIRST),
-    "conversation": _report("conversation_id", "''::text", "bridge_conversationfigures", _OF_DAYS, _MOST_FIRST),
+    "conversation": _report("conversation_id", "''::text", "bridge_conversationfigures", f"{_OF_DAYS} AND {_AMONG_MOST}", _MOST_FIRST),
     "day": _report("NULL::bigint", "day::text", "bridge_dayfigures", _OF_DAYS, "2"),
     "hour": _report(
         "extract(hour FROM hour AT TIME ZONE %(zone)s)::bigint", "''::text", "bridge_hourfigures",

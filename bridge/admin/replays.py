@@ -47,10 +47,6 @@ STATE_TONES = {
     ReplayState.CANCELLED: "quiet",
     ReplayState.FINISHED: "good",
 }
-REFUSALS = {
-    "nothing": _("Nothing failed that this filter finds."),
-    "too_many": _("These are more than 200,000: choose a shorter time."),
-}
 
 
 class PlanForm(forms.Form):
@@ -163,7 +159,7 @@ class ReplayRunAdmin(ReadOnlyAdmin[ReplayRun]):
                 given["kind"], form.wanted, name=given["name"], changes=form.changes, by=user_of(request)
             )
         except plan.CannotPlan as refused:
-            form.add_error(None, REFUSALS[refused.code])
+            form.add_error(None, str(refused))
             return None
 
     # --- the page of a run
@@ -211,8 +207,7 @@ class ReplayRunAdmin(ReadOnlyAdmin[ReplayRun]):
             messages.success(request, text % {"n": count})
 
     def run_look_again(self, request: HttpRequest, run: ReplayRun) -> None:
-        if run.state == ReplayState.PLANNED:
-            plan.look_again(run)
+        self._control(request, run, lambda: control.look_again(run))
 
     def _control(self, request: HttpRequest, run: ReplayRun, act: Any) -> Any:
         try:
@@ -231,7 +226,7 @@ def plan_chosen(request: HttpRequest, rows: QuerySet[Delivery]) -> HttpResponse:
             made.append(plan.plan_rows(kind, fitting, by=user_of(request), until_at=timezone.now()))
         except plan.CannotPlan as refused:
             if refused.code == "too_many":
-                messages.error(request, REFUSALS["too_many"])
+                messages.error(request, str(refused))
     if not made:
         return HttpResponseRedirect(request.get_full_path())
     made.sort(key=lambda run: -run.total)

@@ -22,6 +22,7 @@ from bridge.api.fallbacks import Fallbacks
 from bridge.api.gateways import Gateways
 from bridge.api.incidents import Incidents
 from bridge.api.messages import Messages
+from bridge.api.replays import Replays
 from bridge.api.routes import Routes
 from bridge.api.stats import Stats
 from bridge.api.webhooks import Webhooks
@@ -40,6 +41,7 @@ router.register("contact-requests", ContactRequests, "contact_request")
 router.register("attachments", Attachments, "attachment")
 router.register("deliveries", Deliveries, "delivery")
 router.register("incidents", Incidents, "incident")
+router.register("replays", Replays, "replay")
 router.register("webhooks", Webhooks, "webhook")
 
 # Its icons are drawn by addresses in the style sheet; everything else follows the policy of all pages.

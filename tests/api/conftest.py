@@ -30,7 +30,9 @@ def _servers(db: None, valkey: redis.Redis, settings: Any, tmp_path: Path) -> No
 
 @pytest.fixture
 def world() -> factories.World:
-    return factories.build_world()
+    built = factories.build_world()
+    factories.replay_run(built.dead)
+    return built
 
 
 def user_with(role: str) -> User:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from bridge.models import Contact
+from bridge.models import Contact, ReplayRun
 from tests.support.factories import APP_FIELDS, CORP
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ class Call:
             customer_message=world.customer_message.pk,
             canned=world.canned.pk,
             incident=world.incident.pk,
+            replay=ReplayRun.objects.values_list("pk", flat=True).first(),
         )
 
     def filled(self, world: World) -> Any:
@@ -138,6 +139,16 @@ CALLS = [
     Call("POST", "/incidents/{incident}/acknowledge/", "Operators", 200),
     Call("POST", "/incidents/{incident}/mute/", "Operators", 200, {"how_long": "8h"}),
     Call("POST", "/incidents/{incident}/assign/", "Operators", 200, {"owner": None}),
+    Call("GET", "/replays/", "Viewers", 200),
+    Call("POST", "/replays/", "Operators", 201, {"kind": "again", "filter": {"code": "81013"}}, KEY),
+    Call("GET", "/replays/{replay}/", "Viewers", 200),
+    Call("GET", "/replays/{replay}/items/", "Viewers", 200),
+    Call("POST", "/replays/{replay}/run/", "Operators", 200, {"rate": 50}),
+    Call("POST", "/replays/{replay}/pause/", "Operators", 409),
+    Call("POST", "/replays/{replay}/resume/", "Operators", 409),
+    Call("POST", "/replays/{replay}/cancel/", "Operators", 200),
+    Call("POST", "/replays/{replay}/undo/", "Operators", 409),
+    Call("POST", "/replays/{replay}/look-again/", "Operators", 200),
     Call("GET", "/webhooks/", "Viewers", 200),
     Call(
         "POST",

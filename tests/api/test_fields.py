@@ -41,6 +41,8 @@ FIELDS = {
     "deliveries/{delivery}/": f"{DELIVERY} payload attempts",
     "incidents/": "id cause code title detail severity account gateway endpoint conversation reason error_code count first_seen_at "
     "last_seen_at opened_at closed_at notified_at error acknowledged_at acknowledged_by muted muted_until muted_to_end owner note",
+    "replays/": "id name kind state filter from_at until_at rate changes groups results total chosen done created_at started_at "
+    "finished_at",
     "webhooks/": "id name origin events account enabled disabled_code disabled_reason previous_until created_at updated_at",
     "stats/reports/": "first last by lines total is_cut",
     "stats/": "since incoming outgoing failed waiting oldest_waiting held held_by dead uncertain",

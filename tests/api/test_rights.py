@@ -86,7 +86,7 @@ OBJECTS = {
     "accounts": "channelaccount", "gateways": "gateway", "routes": "route", "conversations": "conversation", "messages": "message",
     "attachments": "attachment", "deliveries": "delivery", "webhooks": "webhookendpoint", "stats": "delivery",
     "fallbacks": "conversation", "customer-messages": "customermessage", "contact-requests": "contact", "contacts": "contact",
-    "canned-answers": "cannedanswer", "incidents": "incident",
+    "canned-answers": "cannedanswer", "incidents": "incident", "replays": "delivery",
 }  # fmt: skip
 VERBS = {"GET": "view", "POST": "add", "PATCH": "change", "DELETE": "delete"}
 # What is no plain reading, adding, changing or deleting of its rows.
@@ -122,6 +122,11 @@ DEEDS = {
     ("POST", "/incidents/{}/acknowledge/"): "handle_incident",
     ("POST", "/incidents/{}/mute/"): "handle_incident",
     ("POST", "/incidents/{}/assign/"): "handle_incident",
+    ("POST", "/replays/"): "replay_delivery",
+    **{
+        ("POST", f"/replays/{{}}/{verb}/"): "replay_delivery"
+        for verb in ("run", "pause", "resume", "cancel", "undo", "look-again")
+    },
     ("POST", "/webhooks/{}/rotate-secret/"): "change_webhookendpoint",
     ("POST", "/webhooks/{}/test/"): "change_webhookendpoint",
 }

@@ -160,7 +160,7 @@ def test_a_filter_finds_what_it_names(account: ChannelAccount) -> None:
         (ReplayFilter(conversation=one.message.conversation_id), one),  # type: ignore[union-attr]
     ):
         assert list(planned(plan.make_plan("again", wanted))) == [found.pk]
-    with pytest.raises(plan.CannotPlan, match="nothing"):
+    with pytest.raises(plan.CannotPlan, match="Nothing failed"):
         plan.make_plan("ask", FAILED)
     assert dismissed.pk not in planned(plan.make_plan("again", FAILED))
     assert ReplayRun.objects.filter(kind="ask").count() == 0

@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from bridge.models import ReplayItem, ReplayResult, ReplayRun, ReplayState
 from bridge.models.replays import IMPOSSIBLE
+from bridge.operations.replays import plan
 from bridge.pipeline.delivery import settle
 from bridge.runtime.wakeups.publish import Topic, notify
 from bridge.security import audit
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 # What can be done in which states.
 ALLOWED = {
     "run": (ReplayState.PLANNED,),
+    "look_again": (ReplayState.PLANNED,),
     "pause": (ReplayState.RUNNING,),
     "resume": (ReplayState.PAUSED,),
     "cancel": (ReplayState.PLANNED, ReplayState.RUNNING, ReplayState.PAUSED),
@@ -81,6 +83,14 @@ def _choose(run: ReplayRun, outlooks: Collection[str] | None, deliveries: Collec
     if deliveries:
         possible.filter(delivery__in=deliveries).update(chosen=True)
     run.chosen = items.filter(chosen=True).count()
+
+
+@transaction.atomic
+def look_again(run: ReplayRun) -> None:
+    """Judge the deliveries of a plan anew; see `plan.look_again`. Raises CannotControl."""
+    row = _lock(run, "look_again")
+    plan.look_again(row)
+    run.refresh_from_db()
 
 
 @transaction.atomic

@@ -10,6 +10,7 @@ from django.core.exceptions import EmptyResultSet
 from django.db import connection, transaction
 from django.db.models import Max
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from accounts import limits
 from accounts.channels import build_channel
@@ -33,13 +34,17 @@ MAX_ITEMS = 200_000
 QUOTA_SECONDS = 3600
 # What is chosen before a person has looked. An agent's turn costs money, so it is not asked for an answer that has to wait.
 CHOSEN = {ReplayKind.AGAIN: [Outlook.GO, Outlook.WINDOW, Outlook.QUOTA], ReplayKind.ASK: [Outlook.GO]}
+REFUSALS = {
+    "nothing": _("Nothing failed that this filter finds."),
+    "too_many": _("These are more than 200,000: choose a shorter time."),
+}
 
 
 class CannotPlan(Exception):
-    """No plan was stored. code: `nothing` was found, or `too_many`."""
+    """No plan was stored. code: of REFUSALS; the text is its sentence."""
 
     def __init__(self, code: str) -> None:
-        super().__init__(code)
+        super().__init__(str(REFUSALS[code]))
         self.code = code
 
 

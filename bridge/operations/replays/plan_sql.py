@@ -5,7 +5,7 @@ Everything is set-based: 100 000 deliveries are a second's work. The questions, 
 cannot      `replay.find_obstacle`; and questions that the present mapping or the conversation's mode refuses
 no_route    no enabled mapping fits the person or group
 unknown     `replay.find_possible_repeats`
-answered    the agent or staff said something later that arrived
+answered    the agent or staff said something later that arrived, and of which nothing is in the plan
 too_old     `retry_policy.is_expired`, as if it had not been queued again
 window      no reply window of the person is open
 quota       more than what is left of the account's limits or of the person's window
@@ -43,7 +43,8 @@ WITH given AS MATERIALIZED (
     AS f(id bigint, known boolean, windows boolean, stream_seconds float, codes boolean, quota bigint)
 ), candidate(id) AS MATERIALIZED ("""
 # A scalar subquery with LIMIT keeps to its index; as a join, PostgreSQL may read all deliveries for each conversation.
-# answers: the newest message of the agent or of staff that arrived, by the index message_transcript of each conversation.
+# answers: the newest message of the agent or of staff that arrived, by the index message_transcript of each conversation. Messages of the
+# plan are passed over by their numbers: after a night's failure they are all of the newest, and looking up each costs a third of the plan.
 # repeats: what may have arrived already, by the index attempt_unproven, and what another account sends in its place.
 _LOOK = """
 ), looked AS MATERIALIZED (
@@ -57,7 +58,8 @@ _LOOK = """
 ), answers AS MATERIALIZED (
   SELECT talks.conversation_id, newest.id FROM talks CROSS JOIN LATERAL (
     SELECT o.id FROM bridge_message o
-    WHERE o.conversation_id = talks.conversation_id AND o.direction = 'out' AND o.source IN ('agent', 'staff') AND (
+    WHERE o.conversation_id = talks.conversation_id AND o.direction = 'out' AND o.source IN ('agent', 'staff')
+      AND o.id NOT IN (SELECT message_id FROM looked WHERE target = 'channel' AND message_id IS NOT NULL) AND (
       SELECT 1 FROM bridge_delivery x
       WHERE x.message_id = o.id AND x.target = 'channel' AND x.state = 'delivered' LIMIT 1) IS NOT NULL
     ORDER BY o.id DESC LIMIT 1) AS newest
@@ -83,8 +85,7 @@ _LOOK = """
   LEFT JOIN accounts_replywindow w ON w.account_id = l.account_id AND w.peer_id = l.peer_id
   LEFT JOIN repeats ON repeats.id = l.id
   LEFT JOIN answers ON answers.conversation_id = l.conversation_id
-  LEFT JOIN LATERAL (
-    SELECT * FROM bridge_message q WHERE q.id = l.reply_to_id AND (f.stream_seconds IS NOT NULL OR f.codes) LIMIT 1) AS q ON true
+  LEFT JOIN bridge_message q ON q.id = l.reply_to_id AND l.target = 'channel' AND (f.stream_seconds IS NOT NULL OR f.codes)
   LEFT JOIN LATERAL (
     SELECT c.mode FROM bridge_conversation c WHERE c.id = l.conversation_id AND l.target = 'agent' LIMIT 1) AS c ON true
   LEFT JOIN LATERAL (
@@ -92,7 +93,8 @@ _LOOK = """
     WHERE l.target = 'agent' AND r.account_id = l.account_id AND r.peer_kind IN ('', l.peer_kind) AND r.peer_id IN ('', l.peer_id)
     ORDER BY r.peer_id <> '' DESC, r.peer_kind <> '' DESC LIMIT 1) AS r ON true
 ), judged AS MATERIALIZED (
-  SELECT asked.*, CASE
+  SELECT id, asked.target, account_id, peer_id, asked.created_at, reply_to_id, route_id, quota, window_until, window_left,
+    may_have_arrived, answered, CASE
     WHEN state = 'held' THEN CASE reason WHEN 'part_before' THEN 'held_part' WHEN 'window' THEN 'held_window' ELSE 'held_review' END
     WHEN state NOT IN ('dead', 'uncertain', 'skipped') THEN 'state'
     WHEN peer_id LIKE 'erased-%%' OR call_erased THEN 'erased'

@@ -333,6 +333,7 @@ UNFOLD = {
         lambda _request: static("bridge/admin.js"),
         lambda _request: static("bridge/live.js"),
         lambda _request: static("bridge/composer.js"),
+        lambda _request: static("bridge/forms.js"),
     ],
     "DASHBOARD_CALLBACK": "bridge.admin.dashboard.add_figures",
     "SIDEBAR": {"navigation": "bridge.admin.menu.build_navigation"},

@@ -160,8 +160,10 @@ class RouteAdmin(BridgeAdmin[Route]):
 
     def changeform_view(self, request, object_id=None, form_url="", extra_context=None) -> HttpResponse:  # type: ignore[no-untyped-def]
         """Offer the agents that the gateways listed; another id can be typed."""
-        rows = Gateway.objects.values_list("name", "agents")
-        agents = [{**agent_fields(agent), "gateway": name} for name, known in rows for agent in known]
+        rows = Gateway.objects.values_list("pk", "name", "agents")
+        agents = [
+            {**agent_fields(agent), "gateway": name, "gateway_id": pk} for pk, name, known in rows for agent in known
+        ]
         chats = _list_known_chats() if request.user.has_perm("bridge.view_conversation") else []
         context = {"known_agents": agents, "known_chats": chats, **(extra_context or {})}
         return super().changeform_view(request, object_id, form_url, context)
@@ -200,7 +202,7 @@ def warn_of_unknown_agent(route: Route) -> str:
     return _("The gateway %(gateway)s has no agent “%(agent)s”: messages would fail. It has: %(known)s.") % names
 
 
-def _list_known_chats() -> list[dict[str, str]]:
+def _list_known_chats() -> list[dict[str, Any]]:
     """Return groups and people that have written, with their names, as choices of the mapping's field."""
     rows = list(Conversation.objects.select_related("account").defer("account__credentials")[:CHATS_OFFERED])
     names = peers.load_names((row.account_id, row.peer_id) for row in rows)
@@ -209,6 +211,7 @@ def _list_known_chats() -> list[dict[str, str]]:
             "id": row.peer_id,
             "name": row.title or names.get((row.account_id, row.peer_id), ""),
             "account": str(row.account),
+            "account_id": row.account_id,
         }
         for row in rows
     ]

@@ -96,7 +96,7 @@ def test_an_id_without_its_kind_is_refused(boss: Client, new: dict[str, Any]) ->
 
 def test_the_form_offers_the_known_agents_and_the_peer_from_the_link(boss: Client, world: factories.World) -> None:
     page = boss.get(map_url(world.bot.pk, "group", "wr新 群")).content.decode()
-    assert '<option value="support">客服, OpenClaw at home</option>' in page
+    assert f'<option value="support" data-owner="{world.gateway.pk}">客服, OpenClaw at home</option>' in page
     assert 'value="wr新 群"' in page
     for name, offered in (("peer_id", "chats"), ("agent_id", "agents")):
         assert f'name="{name}"' in page
@@ -163,6 +163,6 @@ def test_an_agent_that_the_gateway_does_not_know_is_warned_of(boss: Client, new:
 
 
 def test_chats_that_were_heard_are_offered(boss: Client, world: factories.World, staff: Callable[..., Client]) -> None:
-    option = f'<option value="{world.group.peer_id}">'
+    option = f'<option value="{world.group.peer_id}" data-owner="{world.group.account_id}">'
     assert option in boss.get(url("add")).content.decode()
     assert option not in staff("bridge.add_route").get(url("add")).content.decode()

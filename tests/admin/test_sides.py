@@ -331,8 +331,8 @@ def test_only_what_had_no_mapping_is_offered_to_who_may_replay(
 
 def test_chats_are_offered_by_what_they_are_called(boss: Client, world: factories.World) -> None:
     page = boss.get(url("bridge_route_add")).content.decode()
-    assert f'<option value="wrGROUP">{world.group.title}, {world.bot}</option>' in page
-    assert f'<option value="zhangsan">张三, {world.app}</option>' in page
+    assert f'<option value="wrGROUP" data-owner="{world.bot.pk}">{world.group.title}, {world.bot}</option>' in page
+    assert f'<option value="zhangsan" data-owner="{world.app.pk}">张三, {world.app}</option>' in page
 
 
 @pytest.mark.parametrize(

@@ -41,9 +41,16 @@ REFUSALS = {
 
 
 def facts(account: ChannelAccount, _channel: Channel) -> dict[str, Any]:
-    """The address is empty where PUBLIC_URL is not set."""
-    url = f"{settings.PUBLIC_URL}/callbacks/{account.key}" if settings.PUBLIC_URL else ""
-    return {"callback_url": url, "last": last_callback(account), "refusals": count_refusals(account)}
+    return {
+        "callback_url": build_address(account),
+        "last": last_callback(account),
+        "refusals": count_refusals(account),
+    }
+
+
+def build_address(account: ChannelAccount) -> str:
+    """Return the address for the platform's console; empty where PUBLIC_URL is not set."""
+    return f"{settings.PUBLIC_URL}/callbacks/{account.key}" if settings.PUBLIC_URL else ""
 
 
 def last_callback(account: ChannelAccount) -> dict[str, Any] | None:

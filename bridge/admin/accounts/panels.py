@@ -20,6 +20,7 @@ from bridge.admin.accounts import (
     restrictions,
     scan,
     sending,
+    setup,
     templates,
     token,
     uptime,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 B = TypeVar("B", Button, Page)
 
 PANELS: tuple[AccountPanel, ...] = (
+    setup.PANEL,
     sending.PANEL,
     connection.PANEL,
     login.PANEL,

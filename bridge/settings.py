@@ -334,6 +334,7 @@ UNFOLD = {
         lambda _request: static("bridge/live.js"),
         lambda _request: static("bridge/composer.js"),
         lambda _request: static("bridge/forms.js"),
+        lambda _request: static("bridge/accessible.js"),
     ],
     "DASHBOARD_CALLBACK": "bridge.admin.dashboard.add_figures",
     "SIDEBAR": {"navigation": "bridge.admin.menu.build_navigation"},

@@ -335,9 +335,10 @@ UNFOLD = {
         lambda _request: static("bridge/composer.js"),
         lambda _request: static("bridge/forms.js"),
         lambda _request: static("bridge/accessible.js"),
+        lambda _request: static("bridge/keys.js"),
     ],
     "DASHBOARD_CALLBACK": "bridge.admin.dashboard.add_figures",
-    "SIDEBAR": {"navigation": "bridge.admin.menu.build_navigation"},
+    "SIDEBAR": {"navigation": "bridge.admin.menu.build_navigation", "show_search": True, "command_search": True},
     "COLORS": {
         # Green, as WeChat's; 600 on white and 400 on the dark ground keep a contrast of 4.5 and more.
         "primary": {

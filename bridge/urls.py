@@ -7,7 +7,7 @@ from django.urls import include, path, re_path
 from django.views.decorators.csrf import csrf_exempt
 from django.views.generic import RedirectView
 
-from bridge.admin import dashboard, reports, unknown_codes
+from bridge.admin import dashboard, palette, reports, unknown_codes
 from bridge.admin.language import choose_language
 from bridge.api.errors import not_found
 
@@ -16,6 +16,7 @@ urlpatterns = [
     path("admin/reports/", admin.site.admin_view(reports.show_reports), name="reports"),
     path("admin/unknown-codes/", admin.site.admin_view(unknown_codes.show_unknown_codes), name="unknown_codes"),
     path("admin/language/", choose_language, name="set_language"),
+    path("admin/search/", admin.site.admin_view(palette.search), name="palette"),
     path("admin/", admin.site.urls),
     path("api/v1/", include("bridge.api.urls")),
     re_path("^api/", csrf_exempt(not_found)),

@@ -21,35 +21,28 @@ if TYPE_CHECKING:
 
 def build_navigation(request: HttpRequest) -> list[dict[str, Any]]:
     """Groups of entries, in the shape the theme takes."""
-    dead = _build_entry(
-        request, _("Dead letters"), "mark_email_unread", "bridge_delivery_dead_letters", "bridge.view_delivery"
+    groups = _build_groups(request)
+    entries = {str(entry["link"]): entry for _title, group in groups for entry in group}
+    _count_in_badge(entries[reverse("admin:bridge_delivery_dead_letters")], dashboard.count_dead_letters)
+    _count_in_badge(
+        entries[reverse("admin:bridge_contactrequest_changelist")],
+        lambda: contact_requests.count_open(dashboard.MAX_BADGE),
     )
-    requests = _build_entry(
-        request, _("Invitations and requests"), "person_add", "bridge_contactrequest_changelist", "bridge.view_contact"
-    )
-    _count_in_badge(dead, dashboard.count_dead_letters)
-    _count_in_badge(requests, lambda: contact_requests.count_open(dashboard.MAX_BADGE))
-    inbox = _build_entry(
-        request, _("Conversations"), "forum", "bridge_conversation_changelist", "bridge.view_conversation"
-    )
-    _count_in_badge(inbox, count_waiting)
-    canned = _build_entry(
-        request, _("Canned answers"), "quickreply", "bridge_cannedanswer_changelist", "bridge.send_message"
-    )
-    talk = [
-        inbox,
-        _build_entry(request, _("Messages"), "chat_bubble", "bridge_message_changelist", "bridge.view_message"),
-        _build_entry(request, _("Deliveries"), "outbox", "bridge_delivery_changelist", "bridge.view_delivery"),
-        dead,
-        _build_entry(request, _("Replays"), "replay", "bridge_replayrun_changelist", "bridge.view_delivery"),
-        requests,
-        canned,
-    ]
+    _count_in_badge(entries[reverse("admin:bridge_conversation_changelist")], count_waiting)
+    return [{"title": title, "items": _select_allowed(group)} for title, group in groups]
+
+
+def list_pages(request: HttpRequest) -> list[dict[str, Any]]:
+    """Return the entries that this person may open, without counting anything."""
+    return _select_allowed([entry for _title, group in _build_groups(request) for entry in group])
+
+
+def _build_groups(request: HttpRequest) -> list[tuple[_StrOrPromise, list[dict[str, Any]]]]:
     return [
-        {"title": "", "items": [_build_entry(request, _("Dashboard"), "dashboard", "index", "")]},
-        {"title": _("Messaging"), "items": _select_allowed(talk)},
-        {"title": _("Setup"), "items": _select_allowed(_setup_group(request))},
-        {"title": _("Operation"), "items": _select_allowed(_operation_group(request))},
+        ("", [_build_entry(request, _("Dashboard"), "dashboard", "index", "")]),
+        (_("Messaging"), _messaging_group(request)),
+        (_("Setup"), _setup_group(request)),
+        (_("Operation"), _operation_group(request)),
     ]
 
 
@@ -57,6 +50,30 @@ def _count_in_badge(entry: dict[str, Any], count: Callable[[], int]) -> None:
     """Show how many wait behind an entry, to those who see it."""
     if entry["has_it"] and (waiting := count()):
         entry["badge"] = "99+" if waiting >= dashboard.MAX_BADGE else str(waiting)
+
+
+def _messaging_group(request: HttpRequest) -> list[dict[str, Any]]:
+    return [
+        _build_entry(
+            request, _("Conversations"), "forum", "bridge_conversation_changelist", "bridge.view_conversation"
+        ),
+        _build_entry(request, _("Messages"), "chat_bubble", "bridge_message_changelist", "bridge.view_message"),
+        _build_entry(request, _("Deliveries"), "outbox", "bridge_delivery_changelist", "bridge.view_delivery"),
+        _build_entry(
+            request, _("Dead letters"), "mark_email_unread", "bridge_delivery_dead_letters", "bridge.view_delivery"
+        ),
+        _build_entry(request, _("Replays"), "replay", "bridge_replayrun_changelist", "bridge.view_delivery"),
+        _build_entry(
+            request,
+            _("Invitations and requests"),
+            "person_add",
+            "bridge_contactrequest_changelist",
+            "bridge.view_contact",
+        ),
+        _build_entry(
+            request, _("Canned answers"), "quickreply", "bridge_cannedanswer_changelist", "bridge.send_message"
+        ),
+    ]
 
 
 def _setup_group(request: HttpRequest) -> list[dict[str, Any]]:

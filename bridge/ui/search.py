@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING, Any
 
 from django.db.models import F, Q, Subquery, Value
@@ -123,6 +125,11 @@ def after(rows: QuerySet[Any], moment: datetime) -> QuerySet[Any]:
     """Return rows made at the moment or later, for a list in the order of ids: the counterpart of `before`."""
     older = rows.model._default_manager.filter(created_at__lt=moment).order_by("-created_at").values("pk")[:1]
     return rows.filter(created_at__gte=moment, pk__gt=Coalesce(Subquery(older) - BESIDE, Value(0)))
+
+
+def called(fields: Iterable[str], term: str) -> Q:
+    """Match a part of any of these names and ids, as far as an index finds it."""
+    return reduce(or_, (_part(field, term) for field in fields))
 
 
 def find_number(term: str) -> int:

@@ -78,7 +78,7 @@ def log_in(day: Day) -> None:
     day.desk.sees("Please enter the correct username and password")
     day.desk.fill(username="admin", password=day.env["ADMIN_PASSWORD"])
     day.desk.press("Log in")
-    day.desk.sees("First steps", "No message yet today", "Add the first account", "Add the first gateway")
+    day.desk.sees("First steps", "No message yet in this time", "Add the first account", "Add the first gateway")
 
 
 def add_the_bot(day: Day) -> None:

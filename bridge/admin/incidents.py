@@ -158,11 +158,12 @@ class IncidentAdmin(ReadOnlyAdmin[Incident]):
     def change_view(self, request, object_id, form_url="", extra_context=None) -> HttpResponse:  # type: ignore[no-untyped-def]
         incident = self.get_or_404(request, object_id)
         earlier = Incident.objects.filter(cause=incident.cause).exclude(pk=incident.pk).order_by("-opened_at")
+        mend = find_mend(incident, user_of(request)) if incident.closed_at is None else None
         context = {
             **describe_alerts(),
             "incident": incident,
-            "links": _list_links(incident),
-            "mend": find_mend(incident, user_of(request)) if incident.closed_at is None else None,
+            "links": [link for link in _list_links(incident) if mend is None or link["url"] != mend.url],
+            "mend": mend,
             "chats": list_chats(incident),
             "examples": list_examples(incident),
             "mutes": [(value, label) for value, label in incidents.MUTE_LABELS.items()],

@@ -319,14 +319,18 @@ def _rest(world: World) -> None:
             None if n < 3 else at,
             at,
             None if n < 3 else at,
+            world.accounts[n % ACCOUNTS],
+            1 + n % 3,
+            n % 50,
+            "40001",
+            at,
+            at,
         )
         for n, at in ((n, world.at(n * 100)) for n in range(count // 200))
     )
-    copy(
-        Incident,
-        ("id", "cause", "code", "code_params", "opened_at", "closed_at", "notified_at", "resolved_notified_at"),
-        troubles,
-    )
+    story = ("opened_at", "closed_at", "notified_at", "resolved_notified_at")
+    about = ("account_id", "severity", "count", "error_code", "first_seen_at", "last_seen_at")
+    copy(Incident, ("id", "cause", "code", "code_params", *story, *about), troubles)
     kinds = [ContentType.objects.get_for_model(model).pk for model in (Delivery, Conversation)]
     deeds = (
         (

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from bridge.admin.base import user_of
 from bridge.admin.routes import map_url
-from bridge.models import Conversation, Delivery, Incident, State
+from bridge.models import Conversation, Delivery, Incident, ReplayKind, State, Target
 from bridge.models.incidents import select_muted
 from bridge.operations.problems import chats
 from bridge.operations.problems.processes import find_silent_sweep
@@ -115,13 +115,15 @@ def _open_page(incident: Incident) -> list[tuple[str, Button]]:
 
 
 def replay_url(incident: Incident) -> str:
-    """Return the address of the plan of a replay of what this incident is about."""
+    """Return the address of a new plan with this incident's name, kind of replay and filter filled in."""
     state = State.UNCERTAIN if incident.code == "uncertain" else State.DEAD
     place = {name: getattr(incident, f"{name}_id") for name in ("account", "gateway", "endpoint")}
-    given = {name: pk for name, pk in place.items() if pk}
-    cause = {"reason": incident.reason, "code": incident.error_code}
-    page = reverse("admin:bridge_replayrun_add")
-    return f"{page}?{urlencode({'state': state, **given, **{name: value for name, value in cause.items() if value}})}"
+    because = incident.code_params.get("because")
+    to_agent = because["target"] == Target.AGENT if isinstance(because, dict) else bool(incident.gateway_id)
+    given = {"kind": ReplayKind.ASK if to_agent else ReplayKind.AGAIN, "state": state, "name": incident.title[:100]}
+    given |= place | {"reason": incident.reason, "code": incident.error_code}
+    query = urlencode({name: value for name, value in given.items() if value})
+    return f"{reverse('admin:bridge_replayrun_add')}?{query}"
 
 
 def list_examples(incident: Incident) -> list[Delivery]:

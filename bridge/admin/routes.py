@@ -17,7 +17,7 @@ from accounts.models import ChannelAccount
 from bridge.admin.base import BridgeAdmin
 from bridge.admin.gateways import agent_fields
 from bridge.admin.unfold import style, styled
-from bridge.models import Conversation, Delivery, Reason, Route, State
+from bridge.models import Conversation, Delivery, Reason, ReplayKind, Route, State
 from bridge.models.routes import PeerKinds
 from bridge.people import peers
 from bridge.pipeline.routing import rules
@@ -225,13 +225,12 @@ def map_url(account_id: int, peer_kind: str, peer_id: str) -> str:
 
 
 def count_unmapped_messages(route: Route) -> tuple[int, str]:
-    """Return how many of this peer's messages were skipped without a mapping, at most MAX_REVIEWED, and the address of their list."""
+    """Return how many of this peer's messages were skipped without a mapping, at most MAX_REVIEWED, and the address of a plan of them."""
     rows = Delivery.objects.filter(state=State.SKIPPED, reason=Reason.NO_ROUTE, account=route.account)
+    plan = f"kind={ReplayKind.ASK}&state={State.SKIPPED}&reason={Reason.NO_ROUTE}&account={route.account_id}"
     if route.peer_id:
         rows = rows.filter(message__peer_id=route.peer_id)
+        same = Conversation.objects.filter(account=route.account, peer_id=route.peer_id)
+        plan += f"&conversation={same.values_list('pk', flat=True).first() or ''}"
     count = len(rows.order_by().values_list("pk")[:MAX_REVIEWED])
-    values = QueryDict(mutable=True)
-    values.update({"state__exact": "skipped", "reason__exact": "no_route", "account__id__exact": str(route.account_id)})
-    if route.peer_id:
-        values["q"] = route.peer_id
-    return count, f"{reverse('admin:bridge_delivery_changelist')}?{values.urlencode()}"
+    return count, f"{reverse('admin:bridge_replayrun_add')}?{plan}"

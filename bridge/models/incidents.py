@@ -111,8 +111,9 @@ class Incident(models.Model):
 
     @property
     def title(self) -> str:
-        """In the language that is active now, like all that follows."""
-        return incidents.title_of(self.code, self._shown_params())
+        """In the language that is active now, like all that follows. Failures that differ only in their code are told apart by it."""
+        title = incidents.title_of(self.code, self._shown_params())
+        return f"{title} · {self.error_code}" if self.reason and self.error_code else title
 
     @property
     def detail(self) -> str:

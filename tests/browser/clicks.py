@@ -46,7 +46,7 @@ def elsewhere(make: Callable[[], T]) -> T:
 
 
 class Walk:
-    """Begins at the first page. clicks: links and buttons that were pressed; what is typed into a form is not counted."""
+    """Begins at the first page. clicks: links, buttons and boxes that were pressed; what is typed into a form is not counted."""
 
     def __init__(self, desk: Desk, incident: Incident) -> None:
         self.desk, self.clicks = desk, 0
@@ -64,6 +64,17 @@ class Walk:
     def press_row(self) -> None:
         """Press the button that mends it, in its row of the first page."""
         self.press(self.mend)
+
+    def tick(self, selector: str) -> None:
+        self.desk.page.locator(selector).check()
+        self.clicks += 1
+
+    def plan_and_run(self, also: str = "") -> None:
+        """Make the plan of the filter that is filled in, and run it. also: what is chosen beside what is chosen already."""
+        self.press("form.b-form button.b-primary")
+        if also:
+            self.tick(f"[name=outlook][value={also}]")
+        self.press("form[action$='/run/'] .b-primary")
 
     def elsewhere(self, make: Callable[[], T]) -> T:
         return elsewhere(make)

@@ -1,4 +1,4 @@
-"""Six things that go wrong, made as they happen: in the simulator, at a gateway, by the functions of the worker.
+"""Eight things that go wrong, made as they happen: in the simulator, at a gateway, by the functions of the worker.
 
 A trouble is a context manager. It yields a Trouble while everything runs that the cure needs; no browser may be open before.
 """
@@ -15,8 +15,9 @@ from django.utils import timezone
 
 from accounts.health import Health
 from accounts.models import ChannelAccount
-from bridge.models import Conversation, Delivery, Incident, Message, State
+from bridge.models import Conversation, Delivery, Incident, Message, Outcome, State
 from bridge.operations import incidents
+from bridge.operations.replays import runner
 from bridge.pipeline.inbound import router
 from bridge.pipeline.outbound import outbox, sender
 from channels_wechat.contract.messages import Content
@@ -24,7 +25,7 @@ from channels_wechat.simulator import RunningSimulator
 from openclaw.models import Gateway
 from tests.support import factories
 from tests.support.connecting import RunningConnector
-from tests.support.factories import FAN, SECRET, eventually, in_thread
+from tests.support.factories import AGENT, FAN, SECRET, eventually, in_thread
 from tests.support.followers import crowd
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def _worker() -> Iterator[None]:
     def work() -> None:
         while not stopping.wait(0.05):
             router.route_waiting()
+            runner.step_all("worker")
             for delivery in factories.claim(holder="worker", limit=5):
                 sender.process_delivery(delivery)
 
@@ -71,6 +73,22 @@ def _worker() -> Iterator[None]:
     finally:
         stopping.set()
         thread.join(30)
+
+
+@contextmanager
+def chat_without_mapping(place: Place) -> Iterator[Trouble]:
+    factories.gateway(place.stub.base_url, name="OpenClaw")
+    question = factories.turn(factories.app(place.company.url))
+
+    def mend(walk: Walk) -> None:
+        walk.press_row()
+        walk.desk.fill(gateway="OpenClaw", agent_id="main")
+        walk.press("[name=_save]")
+        walk.press("a[href*='/replayrun/add/']")
+        walk.plan_and_run()
+
+    with _worker(), RunningConnector():
+        yield Trouble("chats_unmapped", question, mend)
 
 
 @contextmanager
@@ -156,6 +174,23 @@ def gateway_down(place: Place) -> Iterator[Trouble]:
 
 
 @contextmanager
+def uncertain(place: Place) -> Iterator[Trouble]:
+    """A message to a group of an app: the platform shows it twice where it is sent twice."""
+    place.company.group("appgroup", "产品组", members=["zhangsan", "lisi"], owner="zhangsan", creator=AGENT)
+    place.company.fault("appchat/send", "reset_after", times=1)
+    sent = factories.to_send(factories.app(place.company.url), "news", "appgroup", peer_kind="group")
+    factories.work_off()
+    assert (factories.state(sent), factories.outcomes(sent)) == (State.UNCERTAIN, [Outcome.UNKNOWN])
+
+    def mend(walk: Walk) -> None:
+        walk.press_row()
+        walk.plan_and_run(also="unknown")
+
+    with _worker():
+        yield Trouble("uncertain", sent, mend)
+
+
+@contextmanager
 def kicked_connection(place: Place) -> Iterator[Trouble]:
     with RunningSimulator() as simulator:
         client = simulator.client
@@ -185,11 +220,13 @@ def _kick(client: SimulatorClient, bot: ChannelAccount) -> Trouble:
 
 
 TROUBLES = (
+    chat_without_mapping,
     taken_over_chat_that_waits,
     wrong_secret,
     address_not_trusted,
     window_closed,
     gateway_down,
+    uncertain,
     kicked_connection,
 )
 

@@ -72,7 +72,7 @@ def test_a_group_says_when_it_began_when_it_went_on_and_what_to_do() -> None:
     old.refresh_from_db()
     new.refresh_from_db()
     assert (row.first_seen_at, row.last_seen_at) == (old.finished_at, new.finished_at)
-    assert row.title == "Account Acme app: failed deliveries – rejected (permanent)"
+    assert row.title == "Account Acme app: failed deliveries – rejected (permanent) · 81013"
     assert row.detail.startswith("Failed deliveries: 2. ")
     assert "81013" in row.detail
 

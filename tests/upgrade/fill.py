@@ -22,6 +22,7 @@ from bridge.models import (
     Department,
     DirectoryChange,
     DirectoryRead,
+    Incident,
     SessionEpoch,
     StaffLanguage,
 )
@@ -91,6 +92,18 @@ def _staff(world: factories.World) -> None:
     boss.groups.add(Group.objects.first())
     boss.user_permissions.add(Permission.objects.first())
     AuthToken.objects.create(boss)
+    now = timezone.now()
+    about = {
+        "account": world.app,
+        "conversation": world.person,
+        "severity": 3,
+        "reason": "permanent",
+        "error_code": "40001",
+    }
+    handled = {"acknowledged_at": now, "acknowledged_by": boss, "owner": boss, "muted_until": now, "note": "asked IT"}
+    Incident.objects.filter(pk=world.incident.pk).update(
+        count=3, first_seen_at=now, last_seen_at=now, **about, **handled
+    )
     kind = ContentType.objects.get_for_model(world.app)
     LogEntry.objects.create(
         user=boss, content_type=kind, object_id=str(world.app.pk), object_repr=world.app.name, action_flag=CHANGE

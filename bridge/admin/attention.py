@@ -81,8 +81,8 @@ def _list_mends(incident: Incident) -> list[tuple[str, Button]]:
         url = f"{reverse('admin:bridge_delivery_changelist')}?{urlencode(query)}"
         return [("bridge.view_delivery", Button(_("Show these messages"), url))]
     if incident.code == "alerts_off":
-        url = reverse("admin:bridge_incident_changelist")
-        return [("bridge.view_incident", Button(_("Set up alerts"), url))]
+        url = reverse("admin:bridge_alertchannel_changelist")
+        return [("bridge.add_alertchannel", Button(_("Set up alerts"), url))]
     return _open_page(incident)
 
 

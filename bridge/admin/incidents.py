@@ -15,11 +15,13 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
+from bridge.admin.alerts import show_test
 from bridge.admin.attention import describe_attention, find_mend, list_chats, list_examples
 from bridge.admin.base import ReadOnlyAdmin, local_path, user_of
-from bridge.models import Incident
+from bridge.models import AlertDelivery, Incident
 from bridge.models.incidents import NOTE_LENGTH, select_muted
-from bridge.operations import alerts, incidents
+from bridge.operations import incidents
+from bridge.operations.alerts import channels, sending
 from bridge.security import audit
 from bridge.ui import formatting
 
@@ -31,8 +33,9 @@ if TYPE_CHECKING:
     from django.utils.safestring import SafeString
 
 # Incidents about which deliveries wait.
-WAITING = ("account_down", "gateway_down", "gateway_takes_no_turns", "webhook_failing", "stuck")
-CHANNELS = {"ALERT_EMAIL": _("by e-mail"), "ALERT_WEBHOOK_URL": _("by webhook")}
+WAITING = ("account_down", "gateway_down", "gateway_takes_no_turns", "webhook_failing", "stuck", "backlog")
+# The alerts of an incident that its page shows.
+MAX_ALERTS = 50
 
 
 class ActiveFilter(admin.SimpleListFilter):
@@ -92,7 +95,7 @@ class IncidentAdmin(ReadOnlyAdmin[Incident]):
             return formatting.badge(_("could not be sent"), "warn")
         return (
             formatting.badge(_("on its way"), "info")
-            if alerts.list_channels() and not incident.closed_at
+            if channels.list_active() and not incident.closed_at
             else str(_("no"))
         )
 
@@ -141,14 +144,11 @@ class IncidentAdmin(ReadOnlyAdmin[Incident]):
     def test_alert_view(self, request: HttpRequest) -> HttpResponse:
         """Send a test alert and say for each channel what became of it."""
         self.require(request, "accounts.change_channelaccount")
-        for tried in alerts.send_test():
-            name = {"channel": CHANNELS[tried.channel], "error": tried.error}
-            if tried.error:
-                messages.error(request, _("The test alert %(channel)s was not accepted: %(error)s") % name)
-            else:
-                messages.success(request, _("The test alert %(channel)s was accepted.") % name)
-        if not alerts.list_channels():
-            messages.warning(request, _("Nothing was sent: neither ALERT_EMAIL nor ALERT_WEBHOOK_URL is set."))
+        active = channels.list_active()
+        for channel in active:
+            show_test(request, channel, sending.send_test(channel))
+        if not active:
+            messages.warning(request, _("Nothing was sent: there is no channel for alerts."))
         audit.log_action("sent a test alert", [user_of(request)])
         return HttpResponseRedirect(local_path(request.POST.get("back", ""), self.url("changelist")))
 
@@ -168,13 +168,19 @@ class IncidentAdmin(ReadOnlyAdmin[Incident]):
             "examples": list_examples(incident),
             "mutes": [(value, label) for value, label in incidents.MUTE_LABELS.items()],
             "earlier": earlier[:5],
+            "alerts": _list_alerts(incident),
         }
         return self.page(request, "admin/bridge/incident.html", incident.title, incident, **context)
 
 
 def describe_alerts() -> dict[str, Any]:
     """For alerts.html: the channels by which staff are alerted, in words; an empty list means that alerts are off."""
-    return {"alert_channels": [CHANNELS[name] for name in alerts.list_channels()]}
+    return {"alert_channels": [channel.name for channel in channels.list_active()]}
+
+
+def _list_alerts(incident: Incident) -> list[AlertDelivery]:
+    """Return who was told of it and when, and who was not and why."""
+    return list(incident.alerts.select_related("channel", "message").order_by("id")[:MAX_ALERTS])
 
 
 def _list_links(incident: Incident) -> list[dict[str, str]]:

@@ -96,6 +96,9 @@ def _operation_group(request: HttpRequest) -> list[dict[str, Any]]:
         _build_entry(request, _("Reports"), "bar_chart", "reports", "bridge.view_delivery", namespace=""),
         _build_entry(request, _("Incidents"), "warning", "bridge_incident_changelist", "bridge.view_incident"),
         _build_entry(
+            request, _("Alerts"), "notifications", "bridge_alertchannel_changelist", "bridge.view_alertchannel"
+        ),
+        _build_entry(
             request, _("Webhooks"), "webhook", "bridge_webhookendpoint_changelist", "bridge.view_webhookendpoint"
         ),
         _build_entry(request, _("Staff"), "person", "auth_user_changelist", "auth.view_user"),

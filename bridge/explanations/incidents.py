@@ -9,6 +9,7 @@ from django.utils import timezone
 from django.utils.translation import gettext, override
 from django.utils.translation import gettext_lazy as _
 
+from bridge.explanations.alerts import FOUND_BY_RULES
 from bridge.explanations.tables import show_nested, table_for
 from channels_wechat.contract.explanations import Action, Explanation, explain, fill, find
 
@@ -18,12 +19,13 @@ if TYPE_CHECKING:
     from channels_wechat.contract.explanations import Params
 
 # Parameters that are moments, as ISO 8601.
-MOMENTS = ("first", "last", "stored", "since")
+MOMENTS = ("first", "last", "stored", "since", "ends", "heard")
 # Parameters that are sentences of our own, stored in English and translated when they are read.
 SENTENCES = ("limit",)
 
 # Title and detail.
 INCIDENTS: dict[str, Explanation] = {
+    **FOUND_BY_RULES,
     "account_down": Explanation(Action.CONFIG, _("Account %(name)s is down"), "%(because)s"),
     "gateway_down": Explanation(Action.CONFIG, _("Gateway %(name)s is down"), "%(because)s"),
     "gateway_takes_no_turns": Explanation(

@@ -45,7 +45,7 @@ WEBHOOK = Explanations(
     }
 )
 _ALERT_BUSY = Explanation(Action.RETRY, _("The alert address does not take it now."), effect=Effect.POSSIBLE)
-_ALERT_REFUSED = Explanation(Action.PERMANENT, _("The alert address refuses."), _("Check ALERT_WEBHOOK_URL."))
+_ALERT_REFUSED = Explanation(Action.PERMANENT, _("The alert address refuses."), _("Check the address of this channel."))
 # The errors of calls to the alert address, which may belong to a WeCom group robot or a service with the same answers.
 ALERT = Explanations(
     {
@@ -54,11 +54,25 @@ ALERT = Explanations(
         **{code: _ALERT_BUSY for code in WIRE if code.startswith("http_")},
         **dict.fromkeys(("http_3xx", "http_4xx", "http_408", "http_413", "http_425"), _ALERT_REFUSED),
         "mail": Explanation(
-            Action.RETRY, _("The mail server did not take the alert."), _("Check EMAIL_URL and ALERT_EMAIL.")
+            Action.RETRY, _("The mail server did not take the alert."), _("Check EMAIL_URL and the addresses.")
+        ),
+        "mail_partly": Explanation(
+            Action.PERMANENT, _("The mail server did not take it for some of the addresses."), _("Check them.")
+        ),
+        "no_mail_server": Explanation(
+            Action.PERMANENT, _("No mail server is set, so mail goes to the log only."), _("Set EMAIL_URL and restart.")
+        ),
+        "sending_stopped": Explanation(
+            Action.PERMANENT,
+            _("The account of the robot is disabled or stopped, or staff have stopped its sending."),
+            _("See its page, or choose another channel."),
+        ),
+        "process_lost": Explanation(
+            Action.UNKNOWN, _("The process that sent it was lost, so it may have arrived. It is sent again.")
         ),
         "no_address": Explanation(Action.PERMANENT, _("ALERT_WEBHOOK_URL is not set any more.")),
         "unlisted": Explanation(
-            Action.PERMANENT, _("The robot at the alert address refuses."), _("Check ALERT_WEBHOOK_URL.")
+            Action.PERMANENT, _("The robot at the alert address refuses."), _("Check the address of this channel.")
         ),
     }
 )

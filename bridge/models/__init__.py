@@ -1,5 +1,6 @@
 """The rows of the pipeline."""
 
+from bridge.models.alerts import AlertChannel, AlertDelivery, AlertMessage, AlertRule, ChannelKind, RuleKind
 from bridge.models.contact_requests import ContactRequest
 from bridge.models.customer_messages import CustomerMessage, CustomerMessageState
 from bridge.models.deliveries import Attempt, Carrier, Delivery, Outcome, Reason, State, Target
@@ -16,10 +17,15 @@ from bridge.models.webhooks import Event, WebhookEndpoint
 
 __all__ = [
     "ERASED",
+    "AlertChannel",
+    "AlertDelivery",
+    "AlertMessage",
+    "AlertRule",
     "Attachment",
     "AttachmentState",
     "Attempt",
     "CannedAnswer",
+    "ChannelKind",
     "Contact",
     "ContactRequest",
     "Conversation",
@@ -48,6 +54,7 @@ __all__ = [
     "ReplayRun",
     "ReplayState",
     "Route",
+    "RuleKind",
     "SessionEpoch",
     "Severity",
     "StaffLanguage",

@@ -40,6 +40,15 @@ def new_secret() -> str:
     return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
 
 
+def origin_of(address: str) -> str:
+    """Return scheme and host of an address; empty where it cannot be read."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return ""
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
 class Event(models.TextChoices):
     MESSAGE_RECEIVED = "message.received", _("a message was received")
     DELIVERY_DEAD = "delivery.dead", _("a delivery failed or is uncertain")
@@ -157,12 +166,7 @@ class WebhookEndpoint(models.Model):
     @property
     def origin(self) -> str:
         """Scheme and host: what may be shown of the address; empty where it cannot be read, as in a form before it is refused."""
-        try:
-            parts = urlsplit(self.url)
-        except ValueError:
-            return ""
-        host = parts.netloc.rpartition("@")[2]
-        return f"{parts.scheme}://{host}"
+        return origin_of(self.url)
 
     def signing_secrets(self, now: datetime) -> list[str]:
         """Newest first; two while a rotation's overlap lasts."""

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts import valkey
 from bridge.models import Incident
-from bridge.operations import alerts
+from bridge.operations import alert_rules, alerts
 from bridge.operations.problems.chats import find_chats
 from bridge.operations.problems.failures import find_failures
 from bridge.operations.problems.outages import find_outages
@@ -43,7 +43,8 @@ def update_incidents() -> None:
 def find_problems() -> list[Problem]:
     """Find everything that is wrong now, in about fifteen queries."""
     names = Names.load()
-    return [*find_outages(names), *find_chats(names), *find_failures(names), *find_process_problems()]
+    found = [*find_outages(names), *find_chats(names), *find_failures(names), *find_process_problems()]
+    return [*found, *alert_rules.find_problems()]
 
 
 def _close(rows: list[Incident]) -> None:

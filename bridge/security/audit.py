@@ -17,7 +17,7 @@ from django.contrib.contenttypes.models import ContentType
 from knox.models import AuthToken
 
 from accounts.models import ChannelAccount
-from bridge.models import CannedAnswer, Conversation, Route, WebhookEndpoint
+from bridge.models import AlertChannel, AlertRule, CannedAnswer, Conversation, Route, WebhookEndpoint
 from openclaw.models import Gateway
 
 if TYPE_CHECKING:
@@ -41,6 +41,17 @@ def register_models() -> None:
     _register(ChannelAccount, "kind name enabled api_base_url retention_days", hidden="credentials")
     _register(Gateway, "name base_url transport timeout_seconds max_in_flight enabled", hidden="token")
     _register(WebhookEndpoint, "name events account enabled", hidden="url secret")
+    _register(
+        AlertChannel,
+        "kind name enabled account emails language quiet_from quiet_until max_per_hour",
+        hidden="url secret",
+        many={"rules"},
+    )
+    _register(
+        AlertRule,
+        "kind name enabled minutes percent least_count codes work_from work_until weekdays_only reminder_hours",
+        many={"accounts"},
+    )
     _register(Route, " ".join(field.name for field in Route._meta.concrete_fields))
     _register(Conversation, "title mode assignee")
     _register(CannedAnswer, "account shortcut text")

@@ -1,7 +1,6 @@
 """Sends deliveries to the company's own addresses, with the same retries, attempts and replay as messages.
 
-A webhook endpoint is called as https://www.standardwebhooks.com specifies. The alert address of the settings is called through the
-client of group robots where it belongs to one, else with the same body by a plain request.
+A webhook endpoint is called as https://www.standardwebhooks.com specifies. `alerts` posts to the channels that alert staff.
 """
 
 from __future__ import annotations
@@ -10,49 +9,26 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.utils import timezone
-from standardwebhooks import Webhook
 
 from accounts.channels import http
-from bridge.explanations.webhooks import ALERT, WEBHOOK
-from bridge.models import Carrier, Delivery, Target, WebhookEndpoint
+from bridge.explanations.webhooks import WEBHOOK
+from bridge.models import Delivery, Target, WebhookEndpoint
 from bridge.models.deliveries import ALERT_LANE
+from bridge.webhooks import alerts
+from bridge.webhooks.signing import TIMEOUT, build_signed_headers
 from channels_wechat.contract.errors import ChannelError
 from channels_wechat.contract.explanations import Action
-from channels_wechat.contract.messages import Outgoing, Payload, Receipt
-from channels_wechat.wecom.robot.channel import GROUP, robot_at
+from channels_wechat.contract.messages import Receipt
 from channels_wechat.wire.http import encode_json, parse_retry_after
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from datetime import datetime
+    from collections.abc import Mapping
 
     from channels_wechat.contract.http_client import Response
-    from channels_wechat.wecom.robot.channel import WeComRobot
 
-# Seconds to connect, seconds without a byte of the answer: a receiver should take an event and work on it afterwards.
-TIMEOUT = (5, 15)
 # The seconds that an endpoint may ask for by Retry-After.
 LEAST_WAIT, MOST_WAIT = 30, 3600
 RETRY_STATUSES = (408, 425, 429)
-
-
-def queue_alert(text: str, identity: str = "") -> Delivery:
-    """Return the delivery of this alert: a new one, or the one that was queued with the same identity before."""
-    queued = Delivery.objects.filter(lane=ALERT_LANE, fingerprint=identity).first() if identity else None
-    if queued:
-        return queued
-    fields: dict[str, Any] = {
-        "target": Target.WEBHOOK,
-        "carrier": Carrier.WEBHOOK,
-        "lane": ALERT_LANE,
-        "fingerprint": identity,
-    }
-    return Delivery.objects.create(**fields, payload={"body": build_alert_body(text)})
-
-
-def build_alert_body(text: str) -> dict[str, Any]:
-    """Return the body in the form of WeCom group robots, which most other receivers read too."""
-    return {"msgtype": "text", "text": {"content": text.encode()[:2000].decode("utf-8", "ignore")}}
 
 
 def has_no_endpoint(delivery: Delivery) -> bool:
@@ -73,17 +49,10 @@ def post_delivery(delivery: Delivery) -> Receipt:
     After a lost answer it is sent again: an alert that comes twice does no harm, and by the webhook-id a receiver recognises
     an event that it has already.
     """
-    return _post_event(delivery, delivery.endpoint) if delivery.endpoint else post_alert(delivery.payload["body"])
-
-
-def build_signed_headers(event_id: str, body: bytes, secrets: Iterable[str], at: datetime) -> dict[str, str]:
-    """Return the headers that the specification asks for. secrets: `whsec_…`, each gives one signature."""
-    signatures = [Webhook(secret).sign(event_id, at, body.decode()) for secret in secrets]
-    return {
-        "webhook-id": event_id,
-        "webhook-timestamp": str(int(at.timestamp())),
-        "webhook-signature": " ".join(signatures),
-    }
+    if delivery.endpoint:
+        return _post_event(delivery, delivery.endpoint)
+    # An alert that an earlier version queued for the address of the settings.
+    return alerts.post_plain(settings.ALERT_WEBHOOK_URL, delivery.payload["body"])
 
 
 def _post_event(delivery: Delivery, endpoint: WebhookEndpoint) -> Receipt:
@@ -123,47 +92,3 @@ def _read_retry_after(headers: Mapping[str, str]) -> float | None:
     """Return the seconds of the header Retry-After, within our bounds; None where the header is missing or cannot be read."""
     seconds = parse_retry_after(headers.get("Retry-After", ""))
     return None if seconds is None else min(max(seconds, LEAST_WAIT), MOST_WAIT)
-
-
-def post_alert(body: Mapping[str, Any]) -> Receipt:
-    """Send an alert to the address of the settings. Raises ChannelError."""
-    if not settings.ALERT_WEBHOOK_URL:
-        raise ALERT.error("no_address")
-    if robot := robot_at(settings.ALERT_WEBHOOK_URL, http()):
-        return _post_to_robot(robot, body)
-    try:
-        response = http().request("POST", settings.ALERT_WEBHOOK_URL, json=body, harmless=False)
-    except ChannelError as error:  # its detail holds the path, in which many services put a secret
-        raise ALERT.error(error.code, error.action, params=error.params) from error
-    _check_alert(response)
-    return Receipt(response={"status": response.status})
-
-
-def _post_to_robot(robot: WeComRobot, body: Mapping[str, Any]) -> Receipt:
-    try:
-        return robot.send(Outgoing(GROUP, Payload(body)))
-    except ChannelError as error:  # an error without an answer names the address, whose key is a secret
-        if error.response is not None:
-            raise
-        raise ALERT.error(error.code, error.action, params=error.params) from error
-
-
-def _check_alert(response: Response) -> None:
-    if response.status >= 500 or response.status == 429:
-        action = Action.RETRY if response.status == 429 else Action.UNKNOWN
-        raise ALERT.error(f"http_{response.status}", action, params={"status": response.status})
-    if response.status >= 300:
-        raise ALERT.error(f"http_{response.status}", params={"status": response.status})
-    code = _read_errcode(response)
-    if code:  # a robot behind a proxy, or a service with the same answers
-        action = Action.WAIT if code == 45009 else Action.UNKNOWN if code == -1 else Action.PERMANENT
-        raise ALERT.error(code, action, retry_after=60)
-
-
-def _read_errcode(response: Response) -> int:
-    """Return the number that a robot names; 0 where the answer has none, as those of other receivers, which took the alert."""
-    try:
-        answer: Any = response.json()
-        return int(answer.get("errcode") or 0) if isinstance(answer, dict) else 0
-    except (ValueError, TypeError, OverflowError):
-        return 0

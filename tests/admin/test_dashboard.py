@@ -269,6 +269,7 @@ MENU = {
     "bridge.view_route": ["Mappings"],
     "bridge.view_contact": ["Invitations and requests", "Contacts"],
     "bridge.view_incident": ["Incidents"],
+    "bridge.view_alertchannel": ["Alerts"],
     "bridge.view_webhookendpoint": ["Webhooks"],
     "auth.view_user": ["Staff"],
     "auth.view_group": ["Staff groups"],

@@ -14,7 +14,8 @@ from django.urls import reverse
 from django.utils import timezone
 from knox.models import AuthToken
 
-from bridge.models import Incident, Message, State
+from bridge.models import Message, State
+from bridge.operations.alerts import planning, sending
 from bridge.security import audit
 from tests.admin.test_words import words
 from tests.support import factories
@@ -96,6 +97,7 @@ def test_a_file_takes_the_right_to_see_messages_too(
 
 # --- incidents ----------------------------------------------------------------------------------------------------------------
 
+ROBOT = "http://127.0.0.1:9/cgi-bin/webhook/send?key=robot-secret"
 MAIL = {"code": "mail", "params": {"detail": "no connection"}}
 
 
@@ -118,16 +120,18 @@ def test_the_list_claims_no_alert_that_was_not_sent(
     assert column(boss, "bridge_incident", "alert_sent") == {incident.pk: told}
 
 
-def test_the_page_says_who_was_told_that_it_is_over(boss: Client) -> None:
-    long_ago = timezone.now() - timedelta(hours=3)
-    incident = factories.incident("x", "It", opened_at=long_ago, notified_at=long_ago)
+def test_the_page_says_who_was_told_and_who_was_not(boss: Client) -> None:
+    mail, robot = factories.alert_channel("email"), factories.alert_channel("robot", url=ROBOT)
+    incident = factories.incident("x", "It")
     page = ("bridge_incident_change", incident.pk)
-    assert "recovery alert" not in words(boss, *page)
-    Incident.objects.update(closed_at=timezone.now())
-    assert "recovery alert sent no" in words(boss, *page)
-    Incident.objects.update(resolved_notified_at=timezone.now())
-    assert "recovery alert sent just now" in words(boss, *page)
-    assert "alert sent 3 hours ago" in words(boss, *page)
+    assert "Nobody was told." in words(boss, *page)
+    planning.plan_alerts()
+    sending.send_waiting(mail)
+    sending.send_waiting(robot)
+    shown = words(boss, *page)
+    assert "alert Alerts by email boss@example.com sent just now" in shown
+    assert "alert Alerts by robot http://127.0.0.1:9 waiting just now No connection to the webhook." in shown
+    assert "robot-secret" not in shown
 
 
 def test_a_test_alert_is_noted(boss: Client, admin_user: User) -> None:

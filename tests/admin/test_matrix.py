@@ -53,6 +53,8 @@ GATEWAY = {
     "timeout_seconds": 60,
     "max_in_flight": 2,
 }
+ALERTS = {"kind": "email", "name": "Other", "emails": "a@example.com", "language": "en", "max_per_hour": 5}
+ALERT_RULE = {"kind": "backlog", "name": "Other", "minutes": 7}
 WEBHOOK = {"name": "Other", "url": "http://127.0.0.1:9/", "events": ["message.received"]}
 USER = {"username": "renamed", "is_active": "on", "date_joined_0": "2026-01-01", "date_joined_1": "00:00:00"}
 OVERVIEW = {
@@ -123,6 +125,12 @@ CONFIGURATION = {
     "bridge_webhookendpoint_test": Page(press=RULE, at="{hook}"),
     "bridge_webhookendpoint_switch": Page(press=RULE, at="{hook}"),
     "bridge_webhookendpoint_rotate": Page(press=RULE, at="{hook}", with_={"hours": 1}),
+    **standard("bridge_alertchannel", "{alert_channel}", VIEW, RULE, RULE, spare="{alert_channel}", new=ALERTS, changed=ALERTS),
+    "bridge_alertchannel_test": Page(press=RULE, at="{alert_channel}"),
+    "bridge_alertchannel_switch": Page(press=RULE, at="{alert_channel}"),
+    "bridge_alertchannel_rotate": Page(press=RULE, at="{alert_channel}"),
+    **standard("bridge_alertrule", "{alert_rule}", VIEW, RULE, RULE, spare="{alert_rule}", new=ALERT_RULE, changed=ALERT_RULE),
+    "bridge_alertrule_switch": Page(press=RULE, at="{alert_rule}"),
 }  # fmt: skip
 TALK = {
     **standard("bridge_contact", "{contact}", VIEW, WORK, spare="{contact}", delete=RULE, changed={"name": "Li Si"}),
@@ -259,6 +267,8 @@ def stage(world: factories.World, monkeypatch: pytest.MonkeyPatch) -> Stage:
             "silent": factories.robot(columns={"sending_stopped_at": timezone.now()}).pk,
             "customer": factories.conversation(service, factories.CUSTOMER).pk,
             "hook": hook.pk,
+            "alert_channel": factories.alert_channel("webhook", url="http://127.0.0.1:9/alerts").pk,
+            "alert_rule": factories.alert_rule("backlog").pk,
             "own": factories.own_connection().pk,
             "contact": Contact.objects.first().pk,
             "colleague": colleague.pk,
@@ -406,6 +416,8 @@ BUTTONS = {
     "accounts_channelaccount_write": "send_message",
     **{f"openclaw_gateway_{name}": GATEWAY_RIGHT for name in ("test", "make_key", "switch")},
     **{f"bridge_webhookendpoint_{name}": HOOK for name in ("test", "switch", "rotate")},
+    **{f"bridge_alertchannel_{name}": "change_alertchannel" for name in ("test", "switch", "rotate")},
+    "bridge_alertrule_switch": "change_alertrule",
     "bridge_contactrequest_accept": "change_contact",
     "bridge_contactrequest_dismiss": "change_contact",
     "bridge_conversation_rename": "change_conversation",

@@ -32,6 +32,8 @@ LISTS = (
     "bridge_contactrequest",
     "bridge_cannedanswer",
     "bridge_webhookendpoint",
+    "bridge_alertchannel",
+    "bridge_alertrule",
     "auth_user",
     "auth_group",
 )
@@ -45,6 +47,8 @@ OTHER_PAGES = (
     "bridge_webhookendpoint_add",
     "bridge_cannedanswer_add",
     "bridge_replayrun_add",
+    "bridge_alertchannel_add",
+    "bridge_alertrule_add",
 )
 EMPTY_PAGES = [*(f"{name}_changelist" for name in LISTS), *OTHER_PAGES]
 

@@ -12,6 +12,10 @@ from django.utils import timezone
 
 from accounts.models import ChannelAccount, Connection, ReplyWindow, Restriction, StateChange
 from bridge.models import (
+    AlertChannel,
+    AlertDelivery,
+    AlertMessage,
+    AlertRule,
     Attachment,
     Attempt,
     CannedAnswer,
@@ -37,7 +41,19 @@ from bridge.models import (
 )
 from bridge.operations.figures.counting_sql import SUMS
 from bridge.operations.figures.times import BUCKETS
-from tests.support.factories import FAN, app, endpoint, gateway, hear, official, route, send, to_send
+from tests.support.factories import (
+    FAN,
+    alert_channel,
+    app,
+    endpoint,
+    gateway,
+    hear,
+    incident,
+    official,
+    route,
+    send,
+    to_send,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,6 +99,11 @@ def same_attempt() -> None:
 def two_open_incidents() -> None:
     Incident.objects.create(cause="x", code="x")
     Incident.objects.create(cause="x", code="y")
+
+
+def an_alert(**columns: Any) -> AlertDelivery:
+    values = {"incident": incident(), "channel": alert_channel(), "occasion": "opened"}
+    return AlertDelivery.objects.create(**{**values, **columns})
 
 
 def two_windows() -> None:
@@ -191,6 +212,16 @@ CASES: dict[str, Callable[[], object]] = {
     "attempt_number": same_attempt,
     "attempt_outcome_iff_finished": finished_attempt_without_outcome,
     "incident_one_open": two_open_incidents,
+    "alert_once": lambda: copied(an_alert()),
+    "alert_finished_iff_not_waiting": lambda: an_alert(finished_at=NOW),
+    "alert_message_finished_iff_not_sending": lambda: AlertMessage.objects.create(
+        channel=alert_channel(), finished_at=NOW
+    ),
+    "alert_rule_hours_both": lambda: AlertRule.objects.create(kind="silence", work_from="09:00"),
+    "alert_channel_quiet_both": lambda: alert_channel(quiet_from="09:00"),
+    "alert_channel_environment_once": lambda: AlertChannel.objects.bulk_create(
+        [AlertChannel(kind="email", environment="ALERT_EMAIL") for _time in range(2)]
+    ),
     "window_one_per_person": two_windows,
     "restriction_once": same_restriction,
     "department_once": lambda: copied(Department.objects.create(account=app(), external_id="2")),

@@ -11,8 +11,9 @@ from django.utils import timezone
 from bridge.models import Attempt, Carrier, Delivery, Reason, State, Target
 from bridge.pipeline.delivery import claims, retry_policy, settle
 from bridge.pipeline.delivery.types import Failure, LostLease, Success
-from bridge.webhooks import events, post
+from bridge.webhooks import events
 from channels_wechat.contract.explanations import Action, Cause
+from tests.support import factories
 from tests.support.factories import (
     claim,
     claimed,
@@ -344,7 +345,7 @@ def test_too_old(account: ChannelAccount, asked: Delivery, settings: object, tar
     make = {
         "agent": lambda: asked,
         "channel": lambda: to_send(account),
-        "alert": lambda: post.queue_alert("down"),
+        "alert": lambda: factories.alert_of_an_earlier_version("down"),
         "webhook": lambda: events.queue_test_event(endpoint()),
     }
     delivery = make[target]()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,8 +10,9 @@ from django.utils import timezone
 
 from accounts.health import Health
 from accounts.models import ChannelAccount
-from bridge.models import Delivery, Incident, Reason
+from bridge.models import AlertChannel, Incident, Reason
 from bridge.operations import alerts, incidents
+from bridge.operations.alerts import channels, sending
 from tests.support import factories
 from tests.support.factories import app, bot, claimed, endpoint, gateway, route, shift, to_send, turn
 
@@ -44,7 +45,7 @@ def test_told_once_and_again_when_it_is_over(mailoutbox: list[EmailMessage]) -> 
     for _time in range(2):
         incidents.update_incidents()
     assert [mail.subject for mail in mailoutbox[1:]] == ["[bridge] Resolved: Account Acme app is down"]
-    assert ("Since " in mailoutbox[0].body, "Resolved since " in mailoutbox[1].body) == (True, True)
+    assert ("Since " in mailoutbox[0].body, "From " in mailoutbox[1].body) == (True, True)
     assert "wrong secret" not in mailoutbox[1].body
     incident = Incident.objects.get()
     assert incident.closed_at
@@ -149,6 +150,7 @@ def test_a_mail_that_cannot_be_sent_is_sent_later(settings: object, mailoutbox: 
     assert incident.notified_at is None
     assert incident.error
     settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"  # type: ignore[attr-defined]
+    AlertChannel.objects.update(next_try_at=None)
     incidents.update_incidents()
     incident.refresh_from_db()
     assert incident.notified_at
@@ -156,10 +158,13 @@ def test_a_mail_that_cannot_be_sent_is_sent_later(settings: object, mailoutbox: 
 
 
 def test_over_before_anybody_was_told(mailoutbox: list[EmailMessage]) -> None:
+    """One message says both."""
+    channels.add_environment_channels()
     factories.incident("x", "It", closed_at=timezone.now())
     for _time in range(3):
         incidents.update_incidents()
-    assert [mail.subject for mail in mailoutbox] == ["[bridge] It", "[bridge] Resolved: It"]
+    assert [mail.subject for mail in mailoutbox] == ["[bridge] Resolved: It"]
+    assert "From " in mailoutbox[0].body
 
 
 def test_the_sweep_leaves_a_mark(valkey: redis.Redis) -> None:
@@ -196,36 +201,6 @@ def test_a_channel_that_is_set_later_is_not_flooded_with_what_was_over_long_ago(
     factories.incident("y", "Going on", opened_at=past)
     alerts.send_alerts()
     assert [mail.subject for mail in mailoutbox] == ["[bridge] Going on"]
-
-
-def test_a_webhook_counts_as_told_when_it_took_the_alert(settings: object) -> None:
-    settings.ALERT_EMAIL, settings.ALERT_WEBHOOK_URL = [], "http://127.0.0.1:9/robot-secret"  # type: ignore[attr-defined]
-    app(columns={"state": Health.STOPPED})
-    incidents.update_incidents()
-    incidents.update_incidents()
-    alert = Delivery.objects.get(target="webhook")
-    assert Incident.objects.get().notified_at is None
-    shift(alert, state="dead", reason=Reason.PERMANENT, finished_at=0, code_params={"text": "The robot refuses."})
-    incidents.update_incidents()
-    incident = Incident.objects.get()
-    assert (incident.notified_at, incident.error) == (None, "The robot refuses.")
-    shift(alert, state="delivered", reason="", finished_at=-100)
-    incidents.update_incidents()
-    incident.refresh_from_db()
-    alert.refresh_from_db()
-    assert incident.notified_at == alert.finished_at
-    assert incident.error == ""
-    assert Delivery.objects.filter(target="webhook").count() == 1
-
-
-def test_a_broken_mail_server_does_not_keep_the_alert_from_the_webhook(settings: object) -> None:
-    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"  # type: ignore[attr-defined]
-    settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 9  # type: ignore[attr-defined]
-    settings.ALERT_WEBHOOK_URL = "http://127.0.0.1:9/"  # type: ignore[attr-defined]
-    app(columns={"state": Health.STOPPED})
-    incidents.update_incidents()
-    assert Delivery.objects.filter(target="webhook").count() == 1
-    assert Incident.objects.get().error
 
 
 def test_a_name_with_a_line_break_does_not_stop_the_alert(mailoutbox: list[EmailMessage]) -> None:
@@ -279,40 +254,27 @@ def test_a_webhook_that_staff_switched_off_is_no_trouble() -> None:
     assert off.pk != gone.pk
 
 
-def test_a_mail_says_when_it_began_and_when_it_was_over(mailoutbox: list[EmailMessage], settings: object) -> None:
-    settings.TIME_ZONE = "Asia/Shanghai"  # type: ignore[attr-defined]
-    began, over = (timezone.make_aware(datetime(2026, 5, day, 20, 30), UTC) for day in (1, 2))  # noqa: DTZ001
-    incident = Incident(pk=1, cause="x", code="spooled", code_params={"count": 2}, opened_at=began, closed_at=over)
-    with timezone.override("Asia/Shanghai"):
-        assert alerts._text_of(incident, False).splitlines()[:3] == [
-            "Callbacks were stored on disk",
-            "Messages that wait for the database: 2.",
-            "Since 2026-05-02 04:30 (Asia/Shanghai).",
-        ]
-        assert alerts._text_of(incident, True).splitlines()[:2] == [
-            "Resolved: Callbacks were stored on disk",
-            "Resolved since 2026-05-03 04:30 (Asia/Shanghai).",
-        ]
-
-
 def test_an_alert_that_cannot_be_sent_is_logged_ever_more_rarely(
     settings: object, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It is tried again with every look, three times a minute."""
-    alerts.failures_to_send.clear()
+    sending.failures_to_send.clear()
     settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"  # type: ignore[attr-defined]
     settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 9  # type: ignore[attr-defined]
     app(columns={"state": Health.STOPPED})
     for _time in range(9):
         incidents.update_incidents()
-    told = [record.getMessage() for record in caplog.records if record.name == "bridge.operations.alerts"]
+        AlertChannel.objects.update(next_try_at=None)
+    told = [record.getMessage() for record in caplog.records if record.name == "bridge.operations.alerts.sending"]
     assert [line.startswith("an alert could not be sent: ") for line in told] == [True] * 4
 
 
 @pytest.mark.parametrize(("hours", "news"), [(23, True), (25, False)])
 def test_what_was_over_is_news_for_a_day(mailoutbox: list[EmailMessage], hours: int, news: bool) -> None:
     over = timezone.now() - timedelta(hours=hours)
+    channels.add_environment_channels()
+    AlertChannel.objects.update(created_at=over - timedelta(days=4))
     factories.incident("x", "It", opened_at=over - timedelta(days=3), closed_at=over)
     for _time in range(3):
         alerts.send_alerts()
-    assert [mail.subject for mail in mailoutbox] == (["[bridge] It", "[bridge] Resolved: It"] if news else [])
+    assert [mail.subject for mail in mailoutbox] == (["[bridge] Resolved: It"] if news else [])

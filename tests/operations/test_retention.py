@@ -29,7 +29,6 @@ from bridge.models import Attachment, Attempt, ContactRequest, Delivery, Inciden
 from bridge.operations import retention
 from bridge.operations.replay import dismiss
 from bridge.runtime.worker import tasks
-from bridge.webhooks import post
 from channels_wechat.contract.messages import Upload
 from tests.operations.old_messages import DAYS, age, left, prune
 from tests.support import factories
@@ -249,7 +248,7 @@ def test_it_works_in_batches_and_stops_when_its_time_is_over(
 
 
 def alert(days: float) -> Delivery:
-    delivery = post.queue_alert("text")
+    delivery = factories.alert_of_an_earlier_version("text")
     then = timezone.now() - timedelta(days=days)
     Delivery.objects.filter(pk=delivery.pk).update(state=State.DELIVERED, finished_at=then)
     return delivery

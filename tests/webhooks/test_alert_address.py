@@ -1,4 +1,4 @@
-"""The alert address: a delivery like any other."""
+"""The alert address of the settings, and the deliveries that an earlier version queued for it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from bridge.models import Carrier, Delivery, Incident, Outcome, State, Target
 from bridge.operations import incidents, replay
 from bridge.pipeline.delivery import claims, settle
 from bridge.pipeline.outbound import sender
-from bridge.webhooks import post
+from bridge.webhooks import alerts, post
 from tests.channels.harness import Reply, recorder, says
-from tests.support.factories import app, claim, endpoint, row, shift, state
+from tests.support import factories
+from tests.support.factories import claim, endpoint, row, shift, state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,37 +44,6 @@ def carry_all() -> list[Delivery]:
     return list(Delivery.objects.filter(target=Target.WEBHOOK).order_by("pk"))
 
 
-def test_an_incident_becomes_a_delivery_that_arrives(robot: Recorder) -> None:
-    account = app(
-        columns={"state": "stopped", "state_code": "40001", "state_params": {"detail": "the secret is wrong"}}
-    )
-
-    incidents.update_incidents()
-    (delivery,) = carry_all()
-
-    assert (delivery.state, delivery.message_id, delivery.tries) == (State.DELIVERED, None, 1)
-    assert [request.path for request in robot.requests] == ["/cgi-bin/webhook/send"]
-    said = robot.requests[0].json
-    assert said["msgtype"] == "text"
-    assert "Acme app" in said["text"]["content"]
-    assert "the secret is wrong" in said["text"]["content"]
-    assert account.name in Incident.objects.get().title
-
-
-def test_once_for_a_cause_and_again_when_it_is_over(robot: Recorder) -> None:
-    account = app(columns={"state": "stopped", "state_code": "x"})
-    incidents.update_incidents()
-    incidents.update_incidents()
-    carry_all()
-    account.revive()
-    for _time in range(3):  # that it was told is read from the delivery, then that it is over is sent
-        incidents.update_incidents()
-    carry_all()
-
-    texts = [request.json["text"]["content"] for request in robot.requests]
-    assert [text.startswith("Resolved: ") for text in texts] == [False, True]
-
-
 @pytest.mark.parametrize(
     ("reply", "state", "code", "outcome"),
     [
@@ -93,7 +63,7 @@ def test_what_the_address_answers_decides(
     """Readers of a group know no repetition by an id: what may have arrived is sent again with a mark."""
     server: Recorder = request.getfixturevalue(address)
     server.will(reply)
-    post.queue_alert("gone")
+    factories.alert_of_an_earlier_version("gone")
 
     (delivery,) = carry_all()
 
@@ -105,7 +75,7 @@ def test_what_the_address_answers_decides(
 
 def test_a_robot_that_was_removed_is_said_in_the_robots_own_words(robot: Recorder) -> None:
     robot.will(says(93000, "invalid webhook url robot-secret"))
-    post.queue_alert("gone")
+    factories.alert_of_an_earlier_version("gone")
     (delivery,) = carry_all()
     assert "robot was removed" in delivery.attempts.get().error
     assert [request.query for request in robot.requests] == [{"key": "robot-secret"}]
@@ -116,13 +86,13 @@ def test_a_robot_that_was_removed_is_said_in_the_robots_own_words(robot: Recorde
 )
 def test_a_body_that_names_no_error_is_fine(plain: Recorder, body: bytes) -> None:
     plain.will(Reply(body, 200))
-    post.queue_alert("gone")
+    factories.alert_of_an_earlier_version("gone")
     assert [delivery.state for delivery in carry_all()] == [State.DELIVERED]
 
 
 def test_a_number_longer_than_the_column_is_kept_by_its_beginning(plain: Recorder) -> None:
     plain.will(Reply(b'{"errcode": ' + b"7" * 80 + b"}", 200))
-    post.queue_alert("gone")
+    factories.alert_of_an_earlier_version("gone")
     (delivery,) = carry_all()
     assert (delivery.state, delivery.code) == (State.DEAD, "7" * 64)
     assert delivery.error.startswith("The robot at the alert address refuses.")
@@ -130,7 +100,7 @@ def test_a_number_longer_than_the_column_is_kept_by_its_beginning(plain: Recorde
 
 @pytest.mark.parametrize("letter", ["x", "字"])
 def test_a_long_alert_is_cut_to_what_a_robot_takes(letter: str) -> None:
-    said = post.build_alert_body(letter * 3000)["text"]["content"]
+    said = alerts.build_robot_body(letter * 3000)["text"]["content"]
     assert 1990 <= len(said.encode()) <= 2048
     assert set(said) == {letter}
 
@@ -138,7 +108,7 @@ def test_a_long_alert_is_cut_to_what_a_robot_takes(letter: str) -> None:
 def test_a_dead_alert_raises_no_alert_and_can_be_replayed(robot: Recorder) -> None:
     robot.will(Reply(b"no", 404))
     endpoint()
-    dead = post.queue_alert("gone")
+    dead = factories.alert_of_an_earlier_version("gone")
     carry_all()
 
     incidents.update_incidents()
@@ -151,7 +121,7 @@ def test_a_dead_alert_raises_no_alert_and_can_be_replayed(robot: Recorder) -> No
 
 @pytest.mark.parametrize("left", [True, False])
 def test_an_alert_of_a_lost_process_may_be_read_twice_only_where_it_had_left(left: bool) -> None:
-    queued = post.queue_alert("gone")
+    queued = factories.alert_of_an_earlier_version("gone")
     (mine,) = claim(Carrier.WEBHOOK, "lost")
     if left:
         settle.open_attempt(mine, post.describe_request(mine))
@@ -162,21 +132,21 @@ def test_an_alert_of_a_lost_process_may_be_read_twice_only_where_it_had_left(lef
 
 def test_a_private_address_is_refused_and_not_tried_again(settings) -> None:
     settings.ALERT_WEBHOOK_URL = "http://10.0.0.1/robot"
-    post.queue_alert("gone")
+    factories.alert_of_an_earlier_version("gone")
     (delivery,) = carry_all()
     assert (delivery.state, delivery.attempts.get().code) == (State.DEAD, "address_private")
 
 
 def test_without_an_address_it_is_dead(settings) -> None:
     settings.ALERT_WEBHOOK_URL = ""
-    post.queue_alert("gone")
+    factories.alert_of_an_earlier_version("gone")
     (delivery,) = carry_all()
     assert (delivery.state, delivery.attempts.get().code) == (State.DEAD, "no_address")
 
 
 def test_the_address_is_a_secret(robot: Recorder) -> None:
     robot.will(Reply(b"no", 404))
-    delivery = post.queue_alert("gone")
+    delivery = factories.alert_of_an_earlier_version("gone")
     carry_all()
     attempt = delivery.attempts.get()
     assert (

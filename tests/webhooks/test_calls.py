@@ -20,6 +20,7 @@ from bridge.runtime.wakeups.publish import Topic
 from bridge.runtime.worker.threads import WorkerThreads
 from bridge.webhooks import events, post
 from tests.channels.harness import Recorded, Reply, recorder
+from tests.support import factories
 from tests.support.factories import app, claim, endpoint, eventually, in_thread, outcomes, row, shift, to_send, turn
 from tests.webhooks.calls import call, queued, told, verified
 
@@ -265,7 +266,7 @@ def test_a_slow_endpoint_holds_up_neither_others_nor_wechat(receiver: Recorder, 
 
 def test_webhooks_are_never_claimed_by_those_who_carry_messages() -> None:
     events.queue_test_event(endpoint())
-    post.queue_alert("x")
+    factories.alert_of_an_earlier_version("x")
     assert claim(Carrier.WORKER) == claim(Carrier.CONNECTOR) == claim(Carrier.HTTP_REPLY) == []
     assert len(claim(Carrier.WEBHOOK)) == 2
     assert claims.find_due_topics() == []

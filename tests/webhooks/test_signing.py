@@ -16,7 +16,7 @@ from bridge.models.webhooks import new_secret
 from bridge.pipeline.inbound import router
 from bridge.runtime.wakeups.publish import Topic
 from bridge.runtime.worker.threads import WorkerThreads
-from bridge.webhooks import events, post
+from bridge.webhooks import events, signing
 from tests.channels.harness import Recorded
 from tests.support.factories import app, endpoint, eventually, hear, in_thread, turn
 from tests.webhooks.calls import call, verified
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.django_db
 
 
 def test_the_vector_of_the_specification() -> None:
-    headers = post.build_signed_headers(
+    headers = signing.build_signed_headers(
         "msg_p5jXN8AQM9LWM0D4loKWxJek",
         b'{"test": 2432232314}',
         ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"],

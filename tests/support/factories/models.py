@@ -12,8 +12,11 @@ from django.utils import timezone
 from accounts.health import Health
 from accounts.models import AccessToken, ChannelAccount, ReplyWindow, Restriction, cleaned_credentials
 from bridge.models import (
+    AlertChannel,
+    AlertRule,
     Attachment,
     Attempt,
+    Carrier,
     Contact,
     ContactRequest,
     Conversation,
@@ -30,6 +33,8 @@ from bridge.models import (
     Target,
     WebhookEndpoint,
 )
+from bridge.models.alerts import RULE_NUMBERS
+from bridge.models.deliveries import ALERT_LANE
 from channels_wechat import channel_class
 from openclaw.device import Device
 from openclaw.models import Gateway
@@ -54,6 +59,9 @@ if TYPE_CHECKING:
 __all__ = [
     "access_token",
     "account",
+    "alert_channel",
+    "alert_of_an_earlier_version",
+    "alert_rule",
     "app",
     "attachment",
     "attempt",
@@ -277,6 +285,31 @@ def attachment(of: Message, content: bytes = b"", **columns: Any) -> Attachment:
 def incident(cause: str = "x", code: str = "It", **columns: Any) -> Incident:
     """code: where it names no incident, it is shown itself."""
     return Incident.objects.create(cause=cause, code=code, **columns)
+
+
+def alert_channel(kind: str = "email", **columns: Any) -> AlertChannel:
+    """To boss@example.com, if it is none of another kind."""
+    values = {"name": f"Alerts by {kind}", "emails": ["boss@example.com"] if kind == "email" else []}
+    return AlertChannel.objects.create(kind=kind, **{**values, **columns})
+
+
+def alert_rule(kind: str, **columns: Any) -> AlertRule:
+    """The rule of this kind that every installation begins with, enabled and with these columns."""
+    rule, _new = AlertRule.objects.get_or_create(kind=kind, defaults=RULE_NUMBERS.get(kind, {}))
+    for name, value in {"enabled": True, **columns}.items():
+        setattr(rule, name, value)
+    rule.save()
+    return rule
+
+
+def alert_of_an_earlier_version(text: str) -> Delivery:
+    """An alert that was queued for the address of the settings."""
+    return Delivery.objects.create(
+        target=Target.WEBHOOK,
+        carrier=Carrier.WEBHOOK,
+        lane=ALERT_LANE,
+        payload={"body": {"msgtype": "text", "text": {"content": text}}},
+    )
 
 
 def reply_window(account: ChannelAccount, peer_id: str = FAN, **columns: Any) -> ReplyWindow:

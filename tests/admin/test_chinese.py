@@ -85,7 +85,7 @@ def words_of(html: str, entered: list[str]) -> set[str]:
         rest = text
         for known in entered:
             if known in rest:
-                rest = re.sub(rf"(?<![A-Za-z0-9_]){re.escape(known)}(?![A-Za-z0-9_])", " ", rest)
+                rest = re.sub(rf"(?<![A-Za-z0-9_.]){re.escape(known)}(?![A-Za-z0-9_]|\.[A-Za-z])", " ", rest)
         found |= {word for word in WORD.findall(TECHNICAL.sub(" ", rest)) if word not in NAMES | CODES}
     return found
 

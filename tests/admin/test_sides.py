@@ -189,7 +189,16 @@ def test_only_what_a_kind_can_do_is_offered(boss: Client, staff: Callable[..., C
 def test_a_form_offers_each_setting_of_its_kind_once(boss: Client, kind: str) -> None:
     page = boss.get(url("accounts_channelaccount_add") + f"?kind={kind}")
     offered = [str(name) for _title, options in page.context["adminform"].fieldsets for name in options["fields"]]
-    ours = {"name", "enabled", "retention_days", "gateway_share", "turns_per_minute", "language", "api_base_url"}
+    ours = {
+        "name",
+        "enabled",
+        "retention_days",
+        "gateway_share",
+        "turns_per_minute",
+        "staff_minutes",
+        "language",
+        "api_base_url",
+    }
     wanted = ours | {*channel_class(kind).Credentials.base_fields} | {f"sentence_{name}" for name in SENTENCES}
     assert sorted(offered) == sorted(wanted | ({"moderation_scope"} if kind == "mini_program" else set()))
 

@@ -27,7 +27,7 @@ FLAGS = [
 ]
 WAIT_MS = 60_000
 # A page asks for news all the time; leaving it breaks such a request off, which is no failure.
-POLLS = re.compile(r"/transcript/$|/admin/part/|/incident/attention/$|/live/$|/sim/(chat/|directory)")
+POLLS = re.compile(r"/transcript/$|/setup/$|/admin/part/|/incident/attention/$|/live/$|/sim/(chat/|directory)")
 
 
 @contextlib.contextmanager

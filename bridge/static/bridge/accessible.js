@@ -21,6 +21,12 @@ function silenceIcons(root) {
   }
 }
 
+// Parts that scroll all call themselves the same region, and tooltips have a name but no role.
+function nameRoles(root) {
+  for (const part of root.querySelectorAll(".simplebar-content-wrapper[role=region]")) part.setAttribute("role", "group");
+  for (const hint of root.querySelectorAll(".help-tooltip[aria-label]:not([role])")) hint.setAttribute("role", "img");
+}
+
 // A form for a new row begins in its first field, or in the first that is wrong. On a phone the keyboard would cover the page.
 function focusFirstField() {
   const form = document.querySelector("body.change-form #content-main form[id$=_form]");
@@ -31,8 +37,10 @@ function focusFirstField() {
 
 document.addEventListener("DOMContentLoaded", () => {
   silenceIcons(document);
+  nameRoles(document);
   focusFirstField();
   new MutationObserver((changes) => {
-    for (const change of changes) for (const node of change.addedNodes) if (node.parentElement) silenceIcons(node.parentElement);
+    nameRoles(document);
+    for (const change of changes) silenceIcons(change.target.closest(CONTROL) || change.target); // an icon can change within its control
   }).observe(document.body, { childList: true, subtree: true });
 });

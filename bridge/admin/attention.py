@@ -83,6 +83,9 @@ def _list_mends(incident: Incident) -> list[tuple[str, Button]]:
     if incident.code == "alerts_off":
         url = reverse("admin:bridge_alertchannel_changelist")
         return [("bridge.add_alertchannel", Button(_("Set up alerts"), url))]
+    if incident.code == "alert_channel_fails":
+        url = reverse("admin:bridge_alertchannel_change", args=[incident.cause.rpartition(":")[2]])
+        return [("bridge.view_alertchannel", Button(_("Open the channel"), url))]
     return _open_page(incident)
 
 

@@ -10,6 +10,7 @@ from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerSpli
 from rest_framework.routers import SimpleRouter
 
 from bridge.api.accounts import Accounts
+from bridge.api.alerts import AlertChannels, AlertRules, Alerts
 from bridge.api.attachments import Attachments
 from bridge.api.canned_answers import CannedAnswers
 from bridge.api.contact_requests import ContactRequests
@@ -42,6 +43,9 @@ router.register("attachments", Attachments, "attachment")
 router.register("deliveries", Deliveries, "delivery")
 router.register("incidents", Incidents, "incident")
 router.register("replays", Replays, "replay")
+router.register("alert-channels", AlertChannels, "alert_channel")
+router.register("alert-rules", AlertRules, "alert_rule")
+router.register("alerts", Alerts, "alert")
 router.register("webhooks", Webhooks, "webhook")
 
 # Its icons are drawn by addresses in the style sheet; everything else follows the policy of all pages.

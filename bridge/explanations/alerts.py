@@ -43,6 +43,12 @@ SKIPPED_ALERTS = Explanations(
             _("Add another channel."),
             shows_code=False,
         ),
+        "own_failure": Explanation(
+            Action.PERMANENT,
+            _("Not sent: the incident is that this channel does not accept alerts."),
+            _("Add another channel."),
+            shows_code=False,
+        ),
         "acknowledged": Explanation(
             Action.PERMANENT, _("Not sent: the incident was acknowledged before."), shows_code=False
         ),

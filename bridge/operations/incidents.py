@@ -16,11 +16,12 @@ from django.utils.translation import gettext_lazy as _
 from accounts import valkey
 from bridge.models import Incident
 from bridge.operations import alert_rules, alerts
+from bridge.operations.problems.alert_channels import find_failing_channels
 from bridge.operations.problems.chats import find_chats
 from bridge.operations.problems.failures import find_failures
 from bridge.operations.problems.outages import find_outages
 from bridge.operations.problems.problem import Names
-from bridge.operations.problems.processes import find_process_problems
+from bridge.operations.problems.processes import find_process_problems, find_silent_sweep
 from bridge.security import audit
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def find_problems() -> list[Problem]:
     """Find everything that is wrong now, in about fifteen queries."""
     names = Names.load()
     found = [*find_outages(names), *find_chats(names), *find_failures(names), *find_process_problems()]
-    return [*found, *alert_rules.find_problems()]
+    return [*found, *alert_rules.find_problems(), *find_failing_channels()]
 
 
 def _close(rows: list[Incident]) -> None:
@@ -71,6 +72,17 @@ def _update(pairs: list[tuple[Incident, Problem]]) -> None:
 def record_sweep() -> None:
     """Store when the sweep ran last: its age is the surest sign that worker and beat work."""
     valkey.try_valkey(lambda client: client.set("swept", time.time(), ex=86400), None)
+
+
+def tell_of_silent_sweep() -> None:
+    """Where no worker sweeps, open the incident of it and send the alerts that are due. A worker that is back closes it."""
+    problems = find_silent_sweep(before_first=False)
+    if not problems:
+        return
+    known = set(Incident.objects.filter(closed_at=None, cause="sweep").values_list("cause", flat=True))
+    new = [Incident(**problem.as_columns()) for problem in problems if problem.cause not in known]
+    Incident.objects.bulk_create(new, ignore_conflicts=True)
+    alerts.send_alerts()
 
 
 class Mute(StrEnum):

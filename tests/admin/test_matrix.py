@@ -54,7 +54,7 @@ GATEWAY = {
     "max_in_flight": 2,
 }
 ALERTS = {"kind": "email", "name": "Other", "emails": "a@example.com", "language": "en", "max_per_hour": 5}
-ALERT_RULE = {"kind": "backlog", "name": "Other", "minutes": 7}
+ALERT_RULE = {"kind": "backlog", "name": "Other", "minutes": 7, "least_severity": 2}
 WEBHOOK = {"name": "Other", "url": "http://127.0.0.1:9/", "events": ["message.received"]}
 USER = {"username": "renamed", "is_active": "on", "date_joined_0": "2026-01-01", "date_joined_1": "00:00:00"}
 OVERVIEW = {
@@ -97,6 +97,7 @@ CONFIGURATION = {
     "accounts_channelaccount_scan_another": Page(press=RULE, at="{scanned}"),
     "accounts_channelaccount_group": Page(RULE, at="{app} {app_group}"),
     "accounts_channelaccount_test": Page(press=RULE, at="{app}"),
+    "accounts_channelaccount_setup": Page(VIEW, at="{app}"),
     "accounts_channelaccount_login_state": Page(RULE, at="{phone}"),
     "accounts_channelaccount_log_out": Page(RULE, RULE, at="{phone}"),
     "accounts_channelaccount_stop_sending": Page(press=RULE, at="{app}"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from bridge.models import Contact, ReplayRun
+from bridge.models import AlertRule, Contact, ReplayRun
 from tests.support.factories import APP_FIELDS, CORP
 
 if TYPE_CHECKING:
@@ -43,6 +43,9 @@ class Call:
             canned=world.canned.pk,
             incident=world.incident.pk,
             replay=ReplayRun.objects.values_list("pk", flat=True).first(),
+            alert=world.alert.pk,
+            alert_channel=world.alert.channel_id,
+            alert_rule=AlertRule.objects.values_list("pk", flat=True).first(),
         )
 
     def filled(self, world: World) -> Any:
@@ -149,6 +152,12 @@ CALLS = [
     Call("POST", "/replays/{replay}/cancel/", "Operators", 200),
     Call("POST", "/replays/{replay}/undo/", "Operators", 409),
     Call("POST", "/replays/{replay}/look-again/", "Operators", 200),
+    Call("GET", "/alert-channels/", "Viewers", 200),
+    Call("GET", "/alert-channels/{alert_channel}/", "Viewers", 200),
+    Call("GET", "/alert-rules/", "Viewers", 200),
+    Call("GET", "/alert-rules/{alert_rule}/", "Viewers", 200),
+    Call("GET", "/alerts/", "Viewers", 200),
+    Call("GET", "/alerts/{alert}/", "Viewers", 200),
     Call("GET", "/webhooks/", "Viewers", 200),
     Call(
         "POST",

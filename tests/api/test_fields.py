@@ -43,6 +43,11 @@ FIELDS = {
     "last_seen_at opened_at closed_at notified_at error acknowledged_at acknowledged_by muted muted_until muted_to_end owner note",
     "replays/": "id name kind state filter from_at until_at rate changes groups results total chosen done created_at started_at "
     "finished_at",
+    "alert-channels/": "id kind name enabled active environment account target language quiet_from quiet_until max_per_hour rules failures "
+    "next_try_at created_at updated_at",
+    "alert-rules/": "id kind name enabled minutes percent least_count least_severity codes accounts work_from work_until weekdays_only "
+    "reminder_hours created_at updated_at",
+    "alerts/": "id incident channel occasion number state code reason target title text told_at created_at finished_at",
     "webhooks/": "id name origin events account enabled disabled_code disabled_reason previous_until created_at updated_at",
     "stats/reports/": "first last by lines total is_cut",
     "stats/": "since incoming outgoing failed waiting oldest_waiting held held_by dead uncertain",

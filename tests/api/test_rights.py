@@ -86,7 +86,8 @@ OBJECTS = {
     "accounts": "channelaccount", "gateways": "gateway", "routes": "route", "conversations": "conversation", "messages": "message",
     "attachments": "attachment", "deliveries": "delivery", "webhooks": "webhookendpoint", "stats": "delivery",
     "fallbacks": "conversation", "customer-messages": "customermessage", "contact-requests": "contact", "contacts": "contact",
-    "canned-answers": "cannedanswer", "incidents": "incident", "replays": "delivery",
+    "canned-answers": "cannedanswer", "incidents": "incident", "replays": "delivery", "alert-channels": "alertchannel",
+    "alert-rules": "alertrule", "alerts": "incident",
 }  # fmt: skip
 VERBS = {"GET": "view", "POST": "add", "PATCH": "change", "DELETE": "delete"}
 # What is no plain reading, adding, changing or deleting of its rows.

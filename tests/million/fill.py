@@ -20,7 +20,19 @@ from django.db import connection, transaction
 
 from accounts.health import Health
 from accounts.models import ChannelAccount
-from bridge.models import Attachment, Attempt, Contact, Conversation, Delivery, Incident, Message, Route
+from bridge.models import (
+    AlertChannel,
+    AlertDelivery,
+    AlertMessage,
+    Attachment,
+    Attempt,
+    Contact,
+    Conversation,
+    Delivery,
+    Incident,
+    Message,
+    Route,
+)
 from openclaw.models import Gateway
 from tests.million.copying import copy, first_free
 from tests.million.texts import person, text
@@ -157,7 +169,19 @@ def _world(messages: int) -> World:
         for number in range(GATEWAYS)
     ]
     people = User.objects.bulk_create(User(username=f"staff{number}-{tag}", is_staff=True) for number in range(STAFF))
-    tables = (Conversation, Contact, Route, Message, Delivery, Attempt, Attachment, Incident, LogEntry)
+    tables = (
+        Conversation,
+        Contact,
+        Route,
+        Message,
+        Delivery,
+        Attempt,
+        Attachment,
+        Incident,
+        AlertMessage,
+        AlertDelivery,
+        LogEntry,
+    )
     return World(
         messages=messages,
         accounts=[row.pk for row in accounts],
@@ -331,6 +355,7 @@ def _rest(world: World) -> None:
     story = ("opened_at", "closed_at", "notified_at", "resolved_notified_at")
     about = ("account_id", "severity", "count", "error_code", "first_seen_at", "last_seen_at")
     copy(Incident, ("id", "cause", "code", "code_params", *story, *about), troubles)
+    _alerts(world)
     kinds = [ContentType.objects.get_for_model(model).pk for model in (Delivery, Conversation)]
     deeds = (
         (
@@ -356,3 +381,19 @@ def _rest(world: World) -> None:
         "change_message",
     )
     copy(LogEntry, columns, deeds)
+
+
+def _alerts(world: World) -> None:
+    """One alert of each incident, and the message that told it, by a channel that is disabled."""
+    channel = AlertChannel.objects.create(kind="email", name="Filled", emails=["ops@example.com"], enabled=False)
+    incident, message, alert = (world.first[table] for table in (Incident, AlertMessage, AlertDelivery))
+    times = [(n, world.at(n * 100)) for n in range(world.messages // 200)]
+    messages = (
+        (message + n, channel.pk, False, "ops@example.com", "Account down", text(n), "accepted", "", "{}", at, at)
+        for n, at in times
+    )
+    columns = ("id", "channel_id", "is_test", "target", "title", "text", "state", "code", "code_params")
+    copy(AlertMessage, (*columns, "created_at", "finished_at"), messages)
+    alerts = ((alert + n, incident + n, channel.pk, "opened", 0, "sent", "", message + n, at, at) for n, at in times)
+    columns = ("id", "incident_id", "channel_id", "occasion", "number", "state", "code", "message_id")
+    copy(AlertDelivery, (*columns, "created_at", "finished_at"), alerts)

@@ -79,11 +79,19 @@ def fill() -> None:
         account=world.app, external_id="wrCUSTOMERS", name="销售客服群", owner="zhangsan",
         members=[{"id": "zhangsan", "name": "张三", "kind": "member"}],
     )  # fmt: skip
+    _alerts(world)
     DirectoryRead.objects.create(account=world.app, part="members", cursor='{"left": ["2"]}', started_at=now)
     DirectoryChange.objects.create(account=world.app, part="members", external_id="lisi")
     world.gateway.set_state(Health.FAILING, "down")
     counting.count_due_periods(60)
     _staff(world)
+
+
+def _alerts(world: factories.World) -> None:
+    """A rule that is the channel's own, with an account."""
+    rule = factories.alert_rule("silence", minutes=60)
+    rule.accounts.add(world.app)
+    world.alert.channel.rules.add(rule)
 
 
 def _staff(world: factories.World) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 from typing import Any
 
@@ -8,6 +9,7 @@ from django.core.management.base import BaseCommand
 
 from bridge.connector.process import Connector
 from bridge.models import Carrier
+from bridge.operations.watch import watch_sweep
 from bridge.runtime.worker.warm_up import warm_up
 
 
@@ -22,4 +24,10 @@ class Command(BaseCommand):
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, connector.stop)
         await asyncio.to_thread(warm_up, Carrier.CONNECTOR, gateway_id=1)  # which one does not matter
-        await connector.run()
+        watch = asyncio.create_task(watch_sweep())
+        try:
+            await connector.run()
+        finally:
+            watch.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watch

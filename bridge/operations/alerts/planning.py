@@ -132,9 +132,15 @@ class _Plan:
 
     def _build(self, incident: Incident, channel: AlertChannel, occasion: str, number: int = 0) -> AlertDelivery:
         row = AlertDelivery(incident=incident, channel=channel, occasion=occasion, number=number)
-        if self._is_about(channel, incident):
-            row.state, row.code, row.finished_at = AlertState.SKIPPED, "own_channel", timezone.now()
+        if code := self._why_not_by(channel, incident):
+            row.state, row.code, row.finished_at = AlertState.SKIPPED, code, timezone.now()
         return row
+
+    def _why_not_by(self, channel: AlertChannel, incident: Incident) -> str:
+        """Return why this channel cannot tell of it: it is the channel itself that does not work, or its account."""
+        if incident.cause == f"alert_channel:{channel.pk}":
+            return "own_failure"
+        return "own_channel" if self._is_about(channel, incident) else ""
 
     def _is_about(self, channel: AlertChannel, incident: Incident) -> bool:
         """Whether the incident is about what the channel itself needs: its account, or that account's gateway."""

@@ -13,6 +13,8 @@ from accounts.health import Health
 from accounts.models import AccessToken, ChannelAccount, ReplyWindow, Restriction, cleaned_credentials
 from bridge.models import (
     AlertChannel,
+    AlertDelivery,
+    AlertMessage,
     AlertRule,
     Attachment,
     Attempt,
@@ -62,6 +64,7 @@ __all__ = [
     "alert_channel",
     "alert_of_an_earlier_version",
     "alert_rule",
+    "alert_told",
     "app",
     "attachment",
     "attempt",
@@ -291,6 +294,27 @@ def alert_channel(kind: str = "email", **columns: Any) -> AlertChannel:
     """To boss@example.com, if it is none of another kind."""
     values = {"name": f"Alerts by {kind}", "emails": ["boss@example.com"] if kind == "email" else []}
     return AlertChannel.objects.create(kind=kind, **{**values, **columns})
+
+
+def alert_told(trouble: Incident) -> AlertDelivery:
+    """An alert of it that a signed webhook accepted, which is disabled by now."""
+    channel = alert_channel(
+        "webhook",
+        enabled=False,
+        url=f"https://alerts.example.com/{CANARIES['alert address']}",
+        secret=CANARIES["alert secret"],
+    )
+    told = AlertMessage.objects.create(
+        channel=channel,
+        target=channel.shown_target,
+        title=trouble.title,
+        text=trouble.title,
+        state="accepted",
+        finished_at=timezone.now(),
+    )
+    return AlertDelivery.objects.create(
+        incident=trouble, channel=channel, occasion="opened", state="sent", message=told, finished_at=told.finished_at
+    )
 
 
 def alert_rule(kind: str, **columns: Any) -> AlertRule:

@@ -11,6 +11,8 @@ CANARIES = {
     "reply address": "CANARY-reply-address",
     "webhook address": "CANARY-webhook-address",
     "webhook secret": "whsec_Q0FOQVJZLXdlYmhvb2stc2VjcmV0",
+    "alert address": "CANARY-alert-address",
+    "alert secret": "whsec_Q0FOQVJZLWFsZXJ0LXNlY3JldA==",
     "puppet token": "insecure_CANARY-puppet-token",
     "webhook secret before": "whsec_Q0FOQVJZLXdlYmhvb2stYmVmb3Jl",
     "secret of messages": "whsec_Q0FOQVJZLW1lc3NhZ2VzLXRvLXVzLXNpZ25lZA==",

@@ -14,6 +14,7 @@ from accounts.health import Health
 from bridge.models import CannedAnswer, Delivery, FallbackSender, Outcome, Reason, State, Target
 from tests.support.factories.models import (
     access_token,
+    alert_told,
     app,
     attachment,
     attempt,
@@ -34,6 +35,7 @@ from tests.support.factories.values import CANARIES
 if TYPE_CHECKING:
     from accounts.models import ChannelAccount
     from bridge.models import (
+        AlertDelivery,
         Attachment,
         ContactRequest,
         Conversation,
@@ -79,6 +81,7 @@ class World:
     customer_message: CustomerMessage
     contact_request: ContactRequest
     canned: CannedAnswer
+    alert: AlertDelivery
 
 
 def refused_event(endpoint: WebhookEndpoint) -> Delivery:
@@ -146,6 +149,7 @@ def build_world() -> World:
         customer_message(first),
         contact_request(first, title="产品组", text="invited with these words 世界"),
         CannedAnswer.objects.create(shortcut="hello", text="您好，请问有什么可以帮您？"),
+        alert_told(trouble),
     )
 
 

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.postgres.forms import SimpleArrayField
+from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
 from bridge.admin.base import BridgeAdmin, user_of
 from bridge.admin.unfold import style
-from bridge.models import AlertChannel, AlertDelivery, AlertMessage, AlertRule, ChannelKind
+from bridge.models import AlertChannel, AlertDelivery, AlertMessage, AlertRule, ChannelKind, RuleKind
 from bridge.models.alerts import MAX_EMAILS, NUMBERS, RULE_NUMBERS
 from bridge.operations.alerts import channels, sending
 from bridge.security.permissions import may_read
@@ -37,6 +38,26 @@ WRITTEN = [name for name in CHANNEL_FIELDS if name != "rules"]
 HOURS = ("work_from", "work_until", "weekdays_only")
 RULE_FIELDS = ("kind", "name", "enabled", *NUMBERS, "least_severity", "codes", "accounts", *HOURS, "reminder_hours")
 LATEST = 10
+# Which kinds have a field that not all have.
+CHANNEL_KINDS: dict[str, tuple[str, ...]] = {
+    "account": (ChannelKind.ROBOT,),
+    "url": (ChannelKind.ROBOT, ChannelKind.WEBHOOK),
+    "emails": (ChannelKind.EMAIL,),
+}
+ABOUT_NO_ACCOUNT = (RuleKind.WORKER_SILENT, RuleKind.GATEWAY_DOWN, RuleKind.OTHER)
+RULE_KINDS: dict[str, tuple[str, ...]] = {
+    **{name: tuple(kind for kind, used in RULE_NUMBERS.items() if name in used) for name in NUMBERS},
+    "codes": (RuleKind.FAILURE_CODES,),
+    "least_severity": (RuleKind.OTHER,),
+    "accounts": tuple(kind for kind in RuleKind if kind not in ABOUT_NO_ACCOUNT),
+    **dict.fromkeys(HOURS, (RuleKind.SILENCE,)),
+}
+
+
+def show_by_kind(kinds: dict[str, tuple[str, ...]]) -> dict[str, str]:
+    """Return unfold's `conditional_fields`. The page of a row has no choice of the kind, and only the fields of the row's own."""
+    chosen = {name: [f"kind == '{str(kind)}'" for kind in having] for name, having in kinds.items()}
+    return {name: " || ".join(["typeof kind === 'undefined'", *conditions]) for name, conditions in chosen.items()}
 
 
 class ChannelForm(_ChannelForm):
@@ -69,7 +90,7 @@ class ChannelForm(_ChannelForm):
     def clean(self) -> dict[str, Any]:
         """Keep the stored address where none was entered and the kind is the same."""
         given = super().clean() or self.cleaned_data
-        same = given.get("kind") == self.instance.kind and not given.get("account")
+        same = given.get("kind", self.instance.kind) == self.instance.kind and not given.get("account")
         if "url" in self.fields and not without_invisible(given.get("url") or "") and same:
             given["url"] = self.instance.url
         return given
@@ -114,7 +135,7 @@ class ChannelAdmin(AlertsAdmin):
         "Add a channel: a group robot, e-mail addresses or a webhook. Until then nobody is told when something is wrong."
     )
     buttons = dict.fromkeys(("test", "switch", "rotate"), "bridge.change_alertchannel")
-    conditional_fields = {"account": "kind == 'robot'", "url": "kind != 'email'", "emails": "kind == 'email'"}
+    conditional_fields = show_by_kind(CHANNEL_KINDS)
 
     @admin.display(description=_("to"))
     def target(self, channel: AlertChannel) -> str:
@@ -149,11 +170,16 @@ class ChannelAdmin(AlertsAdmin):
 
     def get_fields(self, request: HttpRequest, obj: AlertChannel | None = None) -> Any:
         """Show no address that is set in the environment, and none to people who may only view."""
-        if obj is None or (self.has_change_permission(request, obj) and not obj.environment):
+        if obj is None:
             return CHANNEL_FIELDS
+        if self.has_change_permission(request, obj) and not obj.environment:
+            return [name for name in CHANNEL_FIELDS if obj.kind in CHANNEL_KINDS.get(name, (obj.kind,))]
         others = [name for name in CHANNEL_FIELDS if name not in (*ADDRESS_FIELDS, "rules")]
         rules = "rules" if self.has_change_permission(request, obj) else "rule_names"
         return (*others[:2], "kind", "target", rules, *others[2:])
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        return {"language": get_language(), **super().get_changeform_initial_data(request)}
 
     def get_readonly_fields(self, request: HttpRequest, obj: AlertChannel | None = None) -> Any:
         if obj is None:
@@ -234,16 +260,7 @@ class RuleAdmin(AlertsAdmin):
     change_list_template = "admin/bridge/alert_list.html"
     buttons = {"switch": "bridge.change_alertrule"}
     empty_hint = _("Without a rule nobody is told of anything.")
-    conditional_fields = {
-        **{
-            name: " || ".join(f"kind == '{kind.value}'" for kind, used in RULE_NUMBERS.items() if name in used)  # type: ignore[attr-defined]
-            for name in NUMBERS
-        },
-        "codes": "kind == 'failure_codes'",
-        "least_severity": "kind == 'other'",
-        "accounts": "kind != 'worker_silent' && kind != 'other' && kind != 'gateway_down'",
-        **dict.fromkeys(HOURS, "kind == 'silence'"),
-    }
+    conditional_fields = show_by_kind(RULE_KINDS)
 
     @admin.display(description=_("rule"), ordering="name")
     def title(self, rule: AlertRule) -> str:
@@ -277,6 +294,9 @@ class RuleAdmin(AlertsAdmin):
         for rule in found.result_list:
             rule.channels_of_all = everything
         return found
+
+    def get_fields(self, request: HttpRequest, obj: AlertRule | None = None) -> Any:
+        return [name for name in RULE_FIELDS if obj is None or obj.kind in RULE_KINDS.get(name, (obj.kind,))]
 
     def get_readonly_fields(self, request: HttpRequest, obj: AlertRule | None = None) -> Any:
         return ("kind",) if obj and self.has_change_permission(request, obj) else ()

@@ -1,0 +1,81 @@
+"""The forms of channels and rules: they show what the kind has, keep an address that is left empty, and show a secret once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.urls import reverse
+
+from bridge.models import AlertChannel
+from tests.channels.harness import recorder
+from tests.support import factories
+from tests.support.factories import CANARIES
+
+if TYPE_CHECKING:
+    from django.test import Client
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("valkey")]
+FORM = {"name": "Desk", "language": "en", "max_per_hour": 5, "enabled": "on"}
+
+
+def change(row: Any) -> str:
+    return reverse(f"admin:bridge_{row._meta.model_name}_change", args=[row.pk])
+
+
+def names_of(client: Client, row: Any) -> set[str]:
+    page: Any = client.get(change(row))
+    return {name for fieldset in page.context_data["adminform"] for line in fieldset for name in line.fields}
+
+
+@pytest.mark.parametrize(
+    ("kind", "shown"), [("webhook", {"url"}), ("email", {"emails"}), ("robot", {"url", "account"})]
+)
+def test_a_channel_shows_the_fields_of_its_kind(boss: Client, kind: str, shown: set[str]) -> None:
+    channel = factories.alert_channel(kind, url="" if kind == "email" else "http://127.0.0.1:9/x?key=a")
+    assert names_of(boss, channel) & {"url", "emails", "account"} == shown
+
+
+@pytest.mark.parametrize(
+    ("kind", "shown"),
+    [
+        ("failure_rate", {"minutes", "percent", "least_count", "accounts"}),
+        ("failure_codes", {"least_count", "codes", "accounts"}),
+        ("silence", {"minutes", "accounts", "work_from", "work_until", "weekdays_only"}),
+        ("other", {"least_severity"}),
+        ("worker_silent", set()),
+    ],
+)
+def test_a_rule_shows_the_fields_of_its_kind(boss: Client, kind: str, shown: set[str]) -> None:
+    everywhere = {"kind", "name", "enabled", "reminder_hours"}
+    assert names_of(boss, factories.alert_rule(kind)) - everywhere == shown
+
+
+def test_an_address_that_is_left_empty_is_kept_and_one_of_another_host_gets_a_secret(boss: Client) -> None:
+    with recorder() as server, recorder() as other:
+        address = f"{server.url}/{CANARIES['alert address']}"
+        channel = factories.alert_channel("webhook", url=address, secret=CANARIES["alert secret"], failures=3)
+        boss.post(change(channel), {**FORM, "url": ""})
+        channel.refresh_from_db()
+        assert (channel.url, channel.secret, channel.name) == (address, CANARIES["alert secret"], "Desk")
+        assert channel.failures == 0, "what is changed is tried at once"
+        answer = boss.post(change(channel), {**FORM, "url": f"{other.url}/in"})
+        channel.refresh_from_db()
+        assert channel.url == f"{other.url}/in"
+        assert channel.secret != CANARIES["alert secret"]
+        assert channel.secret in answer.content.decode()
+        assert channel.secret not in boss.get(change(channel)).content.decode()
+
+
+def test_a_new_channel_writes_in_the_language_of_whoever_adds_it(boss: Client) -> None:
+    page: Any = boss.get(reverse("admin:bridge_alertchannel_add"), headers={"accept-language": "zh-CN"})
+    assert page.context_data["adminform"].form["language"].value() == "zh-hans"
+
+
+def test_what_a_form_refuses_changes_nothing(boss: Client) -> None:
+    channel = factories.alert_channel()
+    for wrong in ({"emails": ""}, {"emails": "nobody"}, {"quiet_from": "22:00"}, {"max_per_hour": 0}):
+        answer = boss.post(change(channel), {**FORM, "emails": "a@example.com", **wrong})
+        assert answer.status_code == 200, wrong
+    channel.refresh_from_db()
+    assert (channel.name, AlertChannel.objects.count()) == ("Alerts by email", 1)

@@ -200,6 +200,7 @@ CHANGES_NOTHING = {
     "accounts_channelaccount_quotas",
     "bridge_conversation_servicers",
     "bridge_delivery_recall",
+    "bridge_replayrun_look_again",
 }
 
 

@@ -16,7 +16,8 @@ COPY channels_wechat channels_wechat
 COPY accounts accounts
 COPY openclaw openclaw
 COPY bridge bridge
-# What a read-only container cannot write later: the pages' files, and the compiled code, which is believed without a look at the source.
+# What a read-only container cannot write later: the pages' files, the Chinese as gettext reads it, which is made when `manage.py` reads the
+# settings, and the compiled code, which is believed without a look at the source.
 RUN STATIC_ROOT=/srv/static /srv/venv/bin/python manage.py collect \
     && /srv/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash manage.py templates channels_wechat accounts openclaw bridge
 

@@ -1,7 +1,8 @@
 """`make messages` brings the `.po` files up to date; with `--check`, in `make lint`, nothing is written. Faults end with exit code 1.
 
-Faults are: a fuzzy translation, other placeholders or tags than the English has. Unfinished is: a text without Chinese, a file that
-`make messages` would change (a text without an entry, an entry that nobody uses, another order), one text with two translations.
+Faults are: a fuzzy translation, other placeholders or tags than the English has. Unfinished is, and a fault too: a text without Chinese,
+a file that `make messages` would change (a text without an entry, an entry that nobody uses, another order), one text with two
+translations.
 """
 
 from __future__ import annotations
@@ -16,19 +17,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-# While several people add pages at once a branch may come before its Chinese; True makes whatever is unfinished a fault.
-UNFINISHED_IS_A_FAULT = False
+# False while several people add pages at once, so that a branch may come before its Chinese.
+UNFINISHED_IS_A_FAULT = True
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
     """Gives the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="change nothing, and fail on faults")
     chosen = parser.parse_args(arguments)
     try:
         if not chosen.check:
-            update(ROOT)
-        faults, unfinished = look_through(ROOT)
+            update(root)
+        faults, unfinished = look_through(root)
     except Unreadable as error:
         print(error)
         return 1

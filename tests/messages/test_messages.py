@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bridge.runtime.conf.catalogues import compile_catalogues, locale_folders
-from tests.messages.__main__ import look_through, update
+from tests.messages.__main__ import look_through, main, update
 from tests.messages.catalogue import Unreadable, path_of, read, write
 from tests.messages.extract import Text, texts_of
 
@@ -64,6 +64,22 @@ def update_others(root: Path) -> None:
     for room in ("accounts", "openclaw", "channels_wechat"):
         if not path_of(room, root).exists():
             store(root, {}, room)
+
+
+def test_every_text_of_the_bridge_has_its_chinese(capsys: pytest.CaptureFixture[str]) -> None:
+    """The check of `make lint`, which fails when one is missing, stale or wrong."""
+    assert (main(["--check"]), capsys.readouterr().out) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "texts", [WHOLE | {Text("Save"): ""}, WHOLE | {Text("Gone"): "没了"}], ids=["missing", "stale"]
+)
+def test_what_is_missing_or_stale_fails_the_check(root: Path, texts: dict[Text, str]) -> None:
+    update_others(root)
+    store(root, WHOLE)
+    assert main(["--check"], root) == 0
+    store(root, texts)
+    assert main(["--check"], root) == 1
 
 
 def test_texts_of_code_and_pages_are_found(root: Path) -> None:

@@ -68,7 +68,7 @@ class Image:
         for source in copied():
             if (ROOT / source).is_dir():
                 shutil.copytree(
-                    ROOT / source, self.tree / source, ignore=shutil.ignore_patterns("__pycache__", "*.pyc")
+                    ROOT / source, self.tree / source, ignore=shutil.ignore_patterns("__pycache__", "*.pyc", "*.mo")
                 )
             else:
                 shutil.copy2(ROOT / source, self.tree / source)

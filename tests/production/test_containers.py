@@ -40,6 +40,15 @@ done
 id -u; grep -E '^(CapEff|CapBnd|NoNewPrivs)' /proc/self/status | tr -d '\\t'
 command -v gcc cc >/dev/null && echo compiler
 """
+# A text of three rooms; that of the second is what the platforms' own consoles call it.
+CHINESE = """
+import os, django
+os.environ["DJANGO_SETTINGS_MODULE"] = "bridge.settings"
+django.setup()
+from django.utils.translation import gettext, override
+with override("zh-hans"):
+    print(gettext("Dead letters"), gettext("Access token"), gettext("gateway"))
+"""
 
 
 @pytest.fixture
@@ -84,6 +93,12 @@ def test_only_tmp_and_the_volumes_can_be_written_and_nobody_has_rights(image: Im
     assert "10001" in lines
     assert "NoNewPrivs:1" in lines
     assert [line for line in lines if line.startswith("Cap")] == [f"{cap}:{'0' * 16}" for cap in ("CapEff", "CapBnd")]
+
+
+def test_chinese_is_there_although_nothing_can_be_written(image: Image) -> None:
+    shown = image.start("web", ["python", "-c", CHINESE])
+    assert shown.stopped(60) == 0, shown.said()
+    assert shown.said().split() == ["死信", "access_token", "网关"]
 
 
 def test_a_message_goes_through_and_a_stop_is_clean(

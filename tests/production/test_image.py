@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from ipaddress import ip_address, ip_network
@@ -14,6 +15,7 @@ import jsonschema
 import pytest
 
 from bridge.runtime.conf import capacity
+from bridge.runtime.conf.catalogues import ROOMS
 from bridge.runtime.launcher import commands, liveness, supervisor
 from tests.conf.test_checks import pins
 from tests.production.image import ENV, OURS, ROOT, THEIRS, command, compose, copied, dockerfile, tracked
@@ -236,3 +238,19 @@ def test_collecting_needs_no_secret_and_happens_once(tmp_path: Any) -> None:
         outputs.append(done.stdout.strip())
     assert outputs == ["Collecting static files …", ""]
     assert (tmp_path / "bridge" / "admin.css").is_file()
+
+
+def test_collecting_makes_the_chinese_that_a_read_only_container_reads(tmp_path: Any) -> None:
+    """From what the Dockerfile copies, without what .dockerignore leaves out."""
+    for source in copied():
+        if (ROOT / source).is_dir():
+            left_out = shutil.ignore_patterns("__pycache__", "*.pyc", "*.mo")
+            shutil.copytree(ROOT / source, tmp_path / source, ignore=left_out)
+        else:
+            shutil.copy2(ROOT / source, tmp_path / source)
+    env = {"PATH": os.environ["PATH"], "STATIC_ROOT": str(tmp_path / "static")}
+    subprocess.run([sys.executable, "manage.py", "collect"], cwd=tmp_path, env=env, capture_output=True, check=True)
+    sources = {path.with_suffix("") for path in tmp_path.rglob("*.po")}
+    assert len(sources) == len(ROOMS)
+    assert {path.with_suffix("") for path in tmp_path.rglob("*.mo")} == sources
+    assert "**/*.mo" in (ROOT / ".dockerignore").read_text()

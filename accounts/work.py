@@ -96,6 +96,12 @@ def read_work() -> list[ProcessWork] | None:
     return try_valkey(_read, nothing)
 
 
+def read_sign_age(client: Any, role: str) -> float | None:
+    """Return the seconds since the last sign of any process of this role; None where there was none. Raises RedisError."""
+    signs = client.zrevrange(PROCESSES, 0, -1, withscores=True)
+    return next((time.time() - at for name, at in signs if name.startswith(f"{role}:")), None)
+
+
 def _name_work(counter: str, labels: dict[str, str]) -> str:
     label = CONSUMED[counter]
     return f"{counter}.{labels.get(label, '')}" if label else counter

@@ -15,6 +15,7 @@ django.setup(set_prefix=False)
 
 from accounts import channels, work  # noqa: E402
 from bridge.operations import health  # noqa: E402
+from bridge.operations.watch import Watch  # noqa: E402
 from bridge.pipeline.inbound.callbacks import PATH, Callbacks  # noqa: E402
 from bridge.pipeline.inbound.spool_drain import Keeper  # noqa: E402
 from bridge.runtime.conf.capacity import MAX_TARGET  # noqa: E402
@@ -97,15 +98,19 @@ class Application:
 def application() -> Application:
     """For the web process."""
     sys.setswitchinterval(SWITCH_SECONDS)
-    return _with_files(Application(pages=True, keeper=Keeper(channels.remember_enabled)))
+    return _start(Application(pages=True, keeper=Keeper(channels.remember_enabled)))
 
 
 def callbacks() -> Application:
     """For the callbacks process. It knows no pages: neither Django's middleware nor the interpreter's time is shared with them."""
-    return _with_files(Application(pages=False, keeper=Keeper(channels.remember_enabled)))
+    return _start(Application(pages=False, keeper=Keeper(channels.remember_enabled)))
 
 
-def _with_files(made: Application) -> Application:
-    """Each connection is an open file. Service managers start programs with a low soft limit that they may raise themselves."""
+def _start(made: Application) -> Application:
+    """Prepare this process. It watches from its start, for it may get no request at all.
+
+    Each connection is an open file. Service managers start programs with a low soft limit that they may raise themselves.
+    """
+    Watch().start()
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     return made

@@ -15,7 +15,7 @@ from bridge.admin.routes import map_url
 from bridge.models import Conversation, Delivery, Incident, ReplayKind, State, Target
 from bridge.models.incidents import select_muted
 from bridge.operations.problems import chats
-from bridge.operations.problems.processes import find_silent_sweep
+from bridge.operations.problems.processes import find_silent_processes, read_last_sweep
 from channels_wechat.contract.connection import NEEDS_LOGIN
 
 if TYPE_CHECKING:
@@ -54,8 +54,9 @@ def describe_attention(request: HttpRequest) -> dict[str, Any]:
     found = Incident.objects.filter(closed_at=None).select_related("conversation", "owner", "acknowledged_by")
     shown = list(found.exclude(is_muted).order_by("-severity", "opened_at")[: MAX_ROWS + 1])
     known = {incident.cause for incident in shown}
-    silent = [problem for problem in find_silent_sweep(before_first=True) if problem.cause not in known]
-    rows = [Incident(**problem.as_columns()) for problem in silent] + shown[:MAX_ROWS]
+    silent = find_silent_processes(read_last_sweep(), before_first=True)
+    unknown = [Incident(**problem.as_columns()) for problem in silent if problem.cause not in known]
+    rows = unknown + shown[:MAX_ROWS]
     return {
         "attention": [Row(incident, find_mend(incident, user)) for incident in rows],
         "muted": found.filter(is_muted).count(),

@@ -45,7 +45,8 @@ def acquire(holder: str) -> list[Connection]:
 
 
 def release(holder: str) -> None:
-    lease.release(Connection.objects.all(), holder)
+    """Give our connections back. The moment stays in the rows: it says since when no connector holds them."""
+    Connection.objects.filter(owner=holder).update(owner="", owner_until=timezone.now())
 
 
 def _find_usable_accounts() -> list[int]:

@@ -22,6 +22,16 @@ if TYPE_CHECKING:
 MOMENTS = ("first", "last", "stored", "since", "ends", "heard")
 # Parameters that are sentences of our own, stored in English and translated when they are read.
 SENTENCES = ("limit",)
+# Of incidents that are closed by the task itself, not by a look at what is wrong.
+TASK_FAILED = "task_failed"
+# The parameter `task` of these incidents.
+TASK_LABELS = {
+    "prune": _("delete old messages"),
+    "orphan_files": _("delete files that no message names"),
+    "history": _("delete old sessions, incidents and logins"),
+    "old_figures": _("delete old figures"),
+    "figures": _("count figures"),
+}
 
 # Title and detail.
 INCIDENTS: dict[str, Explanation] = {
@@ -97,6 +107,16 @@ INCIDENTS: dict[str, Explanation] = {
         _("Worker or beat does not work"),
         _("There was no sweep yet. Start worker and beat: without them nothing is sent."),
     ),
+    "valkey_away": Explanation(
+        Action.CONFIG,
+        _("Valkey does not answer"),
+        _("Start it again. Without it nothing runs by the clock: nothing is repeated, and no incident is found."),
+    ),
+    TASK_FAILED: Explanation(
+        Action.CONFIG,
+        _("A regular task failed: %(task)s"),
+        _("The worker's log says why (%(error)s). The incident ends when the task has run without an error."),
+    ),
     "connector_silent": Explanation(
         Action.CONFIG,
         _("No connector works"),
@@ -139,6 +159,7 @@ SEVERITIES = {
     "stuck": 3,
     "sweep_silent": 3,
     "sweep_never": 3,
+    "valkey_away": 3,
     "connector_silent": 3,
     "spool_unreadable": 3,
     "window_closed": 1,
@@ -154,13 +175,12 @@ def severity_of(code: str) -> int:
 
 def title_of(code: str, params: Params) -> str:
     row = INCIDENTS.get(code)
-    return fill(row.cause, params) if row else code
+    return fill(row.cause, _render_params(params)) if row else code
 
 
 def detail_of(code: str, params: Params) -> str:
     row = INCIDENTS.get(code)
-    shown = {name: _render_param(name, value) for name, value in params.items()}
-    return fill(row.cure, {"because": "", **shown}).strip() if row else ""
+    return fill(row.cure, {"because": "", **_render_params(params)}).strip() if row else ""
 
 
 def find_inner_explanation(params: Params) -> Explanation | None:
@@ -180,7 +200,13 @@ def alert_error_of(error: Params) -> str:
     return explain(table_for("alert"), error["code"], error["params"])
 
 
+def _render_params(params: Params) -> dict[str, Any]:
+    return {name: _render_param(name, value) for name, value in params.items()}
+
+
 def _render_param(name: str, value: Any) -> Any:
     if name in MOMENTS:
         return f"{timezone.localtime(datetime.fromisoformat(value)):%Y-%m-%d %H:%M:%S}"
+    if name == "task":
+        return str(TASK_LABELS.get(value, value))
     return gettext(value) if name in SENTENCES and value else show_nested(value)

@@ -1,7 +1,7 @@
 """Answers monitoring: does the process answer, can it work, and what are its figures. Without login, cookies or redirects.
 
 /livez    this process answers. For the container's restart: it asks no other server, so that an outage of the database restarts nothing.
-/readyz   database, broker and sweep work; else 503 and what is missing. For alarms.
+/readyz   database, broker, sweep and connector work; else 503 and what is missing. For alarms.
 /metrics  the figures, for requests with METRICS_TOKEN.
 
 None of them waits longer than a few seconds, even where the database or Valkey hangs.
@@ -23,6 +23,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from accounts import work
 from bridge.operations.prometheus import render_metrics, sweep_age
 from bridge.runtime.db.threads import execute_on
 from bridge.runtime.spool import journal
@@ -110,13 +111,14 @@ def check_database() -> str:
 
 
 def check_broker() -> dict[str, str]:
-    """Return what is wrong with the broker, and with the sweep, which stores its time there."""
+    """Return what is wrong with the broker, and with the sweep and the connectors, which store their signs there."""
     try:
         age = sweep_age(cast("str | None", _valkey_client().get("swept")))
+        sign = work.read_sign_age(_valkey_client(), "connector")
     except (redis.RedisError, OSError) as error:
         problem = f"Valkey does not answer: {type(error).__name__}"
-        return {"broker": problem, "sweep": "unknown while Valkey is away"}
-    return {"broker": "", "sweep": _check_sweep(age)}
+        return {"broker": problem, **dict.fromkeys(("sweep", "connector"), "unknown while Valkey is away")}
+    return {"broker": "", "sweep": _check_sweep(age), "connector": _check_connector(sign)}
 
 
 def _check_spool(waiting: journal.SpoolStatus) -> str:
@@ -130,6 +132,12 @@ def _check_sweep(age: float | None) -> str:
     if age is None:
         return "there was no sweep yet: do worker and beat run?"
     return f"the last sweep was {age:.0f} s ago: do worker and beat run?" if age > OLDEST_SWEEP_SECONDS else ""
+
+
+def _check_connector(age: float | None) -> str:
+    if age is None:
+        return "there was no sign of a connector within the hour: does it run?"
+    return f"the last sign of a connector was {age:.0f} s ago: does it run?" if age > work.LOST_SECONDS else ""
 
 
 @cache

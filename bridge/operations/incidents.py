@@ -14,6 +14,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts import valkey
+from bridge.explanations.incidents import TASK_FAILED, severity_of
 from bridge.models import Incident
 from bridge.operations import alert_rules, alerts
 from bridge.operations.problems.alert_channels import find_failing_channels
@@ -21,7 +22,7 @@ from bridge.operations.problems.chats import find_chats
 from bridge.operations.problems.failures import find_failures
 from bridge.operations.problems.outages import find_outages
 from bridge.operations.problems.problem import Names
-from bridge.operations.problems.processes import find_process_problems, find_silent_sweep
+from bridge.operations.problems.processes import find_process_problems, find_silent_processes
 from bridge.security import audit
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def update_incidents() -> None:
     """Open an incident for each new problem, update and close those that are open, and send the alerts that are due."""
     problems = {problem.cause: problem for problem in find_problems()}
     open_ones = {row.cause: row for row in Incident.objects.filter(closed_at=None)}
-    _close([row for cause, row in open_ones.items() if cause not in problems])
+    _close([row for cause, row in open_ones.items() if cause not in problems and row.code != TASK_FAILED])
     _update([(row, problems[cause]) for cause, row in open_ones.items() if cause in problems])
     new = [problem for cause, problem in problems.items() if cause not in open_ones]
     Incident.objects.bulk_create([Incident(**problem.as_columns()) for problem in new], ignore_conflicts=True)
@@ -42,7 +43,7 @@ def update_incidents() -> None:
 
 
 def find_problems() -> list[Problem]:
-    """Find everything that is wrong now, in about fifteen queries."""
+    """Find everything that is wrong now, in about thirty queries."""
     names = Names.load()
     found = [*find_outages(names), *find_chats(names), *find_failures(names), *find_process_problems()]
     return [*found, *alert_rules.find_problems(), *find_failing_channels()]
@@ -69,17 +70,35 @@ def _update(pairs: list[tuple[Incident, Problem]]) -> None:
         Incident.objects.bulk_update(changed, list(pairs[0][1].as_columns()))
 
 
+def open_failed_task(task: str, error: Exception) -> None:
+    """Open the incident of a task of the clock that failed; its next run closes it. The error's text is in the log only."""
+    params = {"task": task, "error": type(error).__name__}
+    columns = {"code": TASK_FAILED, "code_params": params, "severity": severity_of(TASK_FAILED)}
+    Incident.objects.update_or_create(
+        cause=f"task:{task}", closed_at=None, defaults={**columns, "last_seen_at": timezone.now()}
+    )
+
+
+def close_failed_task(task: str) -> None:
+    Incident.objects.filter(cause=f"task:{task}", closed_at=None).update(closed_at=timezone.now())
+
+
 def record_sweep() -> None:
     """Store when the sweep ran last: its age is the surest sign that worker and beat work."""
     valkey.try_valkey(lambda client: client.set("swept", time.time(), ex=86400), None)
 
 
-def tell_of_silent_sweep() -> None:
-    """Where no worker sweeps, open the incident of it and send the alerts that are due. A worker that is back closes it."""
-    problems = find_silent_sweep(before_first=False)
+def tell_of_silent_processes(swept: float | None) -> None:
+    """Where no worker sweeps, open the incidents of it and send the alerts that are due. A worker that is back closes them.
+
+    swept: as `read_last_sweep`. Any process may do it at any time: an open incident exists once, and one process at a time sends by a
+    channel.
+    """
+    problems = find_silent_processes(swept, before_first=False)
     if not problems:
         return
-    known = set(Incident.objects.filter(closed_at=None, cause="sweep").values_list("cause", flat=True))
+    causes = [problem.cause for problem in problems]
+    known = set(Incident.objects.filter(closed_at=None, cause__in=causes).values_list("cause", flat=True))
     new = [Incident(**problem.as_columns()) for problem in problems if problem.cause not in known]
     Incident.objects.bulk_create(new, ignore_conflicts=True)
     alerts.send_alerts()

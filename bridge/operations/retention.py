@@ -191,7 +191,11 @@ def _latest_time_to_delete(days: int) -> object:
 
 def _list_stored_files() -> Iterator[tuple[str, list[str]]]:
     """Yield each folder with the names of its files, as paths from the storage's root; `attachment_path` uses a folder for each month."""
-    for year in default_storage.listdir("")[0]:
+    try:
+        years = default_storage.listdir("")[0]
+    except FileNotFoundError:  # no file was ever stored
+        return
+    for year in years:
         for month in default_storage.listdir(year)[0]:
             folder = f"{year}/{month}/"
             yield folder, [folder + name for name in default_storage.listdir(folder)[1]]

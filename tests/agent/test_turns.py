@@ -43,7 +43,7 @@ def test_a_turn(stub: RunningStub, account: ChannelAccount, home: Gateway, mappe
     known = fresh(home)
     assert (known.state, known.version, known.boot_id) == (Health.OK, "stub-1", stub.boot_id)
     assert [agent["id"] for agent in known.agents] == ["main", "support"]
-    assert (known.connection.owner, known.connection.owner_until) == ("", None)  # released in order
+    assert (known.connection.owner, known.connection.is_held) == ("", False)  # released in order
 
 
 def test_conversations_are_asked_side_by_side_and_one_in_order(

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
+from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from auditlog.models import LogEntry
+from django.utils import timezone
 
+from accounts import valkey as guarded
+from accounts.models import Connection
 from bridge.models import AlertDelivery, AlertMessage, Incident
 from bridge.operations import alerts, incidents
 from bridge.operations.alerts import sending
-from bridge.operations.watch import watch_sweep
-from bridge.runtime.db.threads import in_db_thread
+from bridge.operations.problems import processes
+from bridge.operations.watch import Watch
 from tests.channels.harness import Reply, recorder
 from tests.support import factories
-from tests.support.factories import CANARIES, alert_channel
+from tests.support.factories import CANARIES, alert_channel, alert_rule, eventually, gateway
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,21 +51,29 @@ def silent(valkey: redis.Redis) -> Iterator[None]:
     valkey.delete("swept")  # its age would be a problem to later tests
 
 
+@contextmanager
+def watches(count: int) -> Iterator[None]:
+    """As in so many processes at once, with the rule that an earlier test may have deleted with all its rows."""
+    alert_rule("worker_silent")
+    running = [Watch(first=0, every=0.05) for _number in range(count)]
+    for watch in running:
+        watch.start()
+    try:
+        yield
+    finally:
+        for watch in running:
+            watch.stop()
+            watch.thread.join()
+
+
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("silent")
-def test_the_watch_tells_once_and_the_worker_that_is_back_tells_the_end(server: Recorder) -> None:
+def test_all_watches_together_tell_once_and_the_worker_that_is_back_tells_the_end(server: Recorder) -> None:
     alert_channel("robot", url=f"{server.url}/cgi-bin/webhook/send?{KEY}")
 
-    async def watch() -> None:
-        task = asyncio.create_task(watch_sweep(first=0, every=0.05))
-        async with asyncio.timeout(60):
-            while not await in_db_thread(AlertMessage.objects.filter(state="accepted").exists):
-                await asyncio.sleep(0.05)
-        task.cancel()
-        await asyncio.wait([task])
-
-    asyncio.run(watch())
-    incidents.tell_of_silent_sweep()
+    with watches(3):
+        eventually(lambda: AlertMessage.objects.filter(state="accepted").exists(), 60)
+    incidents.tell_of_silent_processes(processes.read_last_sweep())
     assert titles(server) == ["Worker or beat does not work"]
     incidents.record_sweep()
     incidents.update_incidents()
@@ -73,8 +85,40 @@ def test_the_watch_does_nothing_while_a_worker_sweeps(server: Recorder, valkey: 
     alert_channel("robot", url=f"{server.url}/cgi-bin/webhook/send?{KEY}")
     factories.incident("x")
     incidents.record_sweep()
-    incidents.tell_of_silent_sweep()
+    incidents.tell_of_silent_processes(processes.read_last_sweep())
     assert (titles(server), AlertDelivery.objects.count(), Incident.objects.count()) == ([], 0, 1)
+    valkey.delete("swept")
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("silent")
+def test_without_a_worker_the_watch_tells_of_the_connector_too(server: Recorder) -> None:
+    alert_channel("robot", url=f"{server.url}/cgi-bin/webhook/send?{KEY}")
+    over = timezone.now() - processes.MAX_UNHELD - timedelta(seconds=1)
+    Connection.objects.create(gateway=gateway(), owner_until=over)
+    incidents.tell_of_silent_processes(processes.read_last_sweep())
+    (text,) = [request.json["text"]["content"] for request in server.requests]
+    assert "Worker or beat does not work" in text
+    assert "No connector works" in text
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_watch_tells_of_a_valkey_that_is_away_and_the_clock_tells_the_end(
+    server: Recorder, settings: Any, valkey: redis.Redis
+) -> None:
+    alert_channel("robot", url=f"{server.url}/cgi-bin/webhook/send?{KEY}")
+    here = settings.REDIS_URL
+    settings.REDIS_URL = "redis://127.0.0.1:9/0"
+    guarded.client.cache_clear()
+    with watches(1):
+        eventually(lambda: AlertMessage.objects.filter(state="accepted").exists(), 60)
+    assert titles(server) == ["Valkey does not answer"]
+    settings.REDIS_URL = here
+    guarded.client.cache_clear()
+    guarded.circuit_breaker.until = 0.0
+    incidents.record_sweep()
+    incidents.update_incidents()
+    assert titles(server)[1:] == ["Resolved: Valkey does not answer"]
     valkey.delete("swept")
 
 

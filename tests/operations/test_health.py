@@ -15,7 +15,7 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from accounts import counters, valkey
+from accounts import counters, valkey, work
 from accounts.models import ChannelAccount, Connection
 from bridge.models import Attachment, Delivery
 from bridge.operations import health, incidents, prometheus, sql
@@ -85,18 +85,36 @@ def test_probes_are_only_read(path: str) -> None:
 
 
 def test_ready(valkey: redis.Redis) -> None:
-    incidents.record_sweep()
-    checks = {"database": "ok", "broker": "ok", "sweep": "ok", "spool": "ok"}
+    processes_work(valkey)
+    checks = {"database": "ok", "broker": "ok", "sweep": "ok", "connector": "ok", "spool": "ok"}
     assert ready() == (200, {"ready": True, "missing": [], "checks": checks, "spool": 0})
 
 
+def processes_work(valkey: redis.Redis) -> None:
+    incidents.record_sweep()
+    valkey.zadd(work.PROCESSES, {"connector:vm:7": time.time(), "worker:vm:8": time.time()})
+
+
+def test_not_ready_without_a_connector(valkey: redis.Redis) -> None:
+    incidents.record_sweep()
+    valkey.zadd(work.PROCESSES, {"worker:vm:8": time.time()})
+    status, body = ready()
+    assert (status, body["missing"]) == (503, ["connector"])
+    assert body["checks"]["connector"] == "there was no sign of a connector within the hour: does it run?"
+    valkey.zadd(work.PROCESSES, {"connector:vm:7": time.time() - work.LOST_SECONDS - 1})
+    assert b"s ago: does it run?" in health.check_readiness()[1]
+
+
 def test_not_ready_without_a_sweep(valkey: redis.Redis) -> None:
+    processes_work(valkey)
+    valkey.delete("swept")
     status, body = ready()
     assert (status, body["missing"]) == (503, ["sweep"])
     assert body["checks"]["sweep"] == "there was no sweep yet: do worker and beat run?"
 
 
 def test_not_ready_when_the_sweep_is_old(valkey: redis.Redis) -> None:
+    processes_work(valkey)
     valkey.set("swept", time.time() - health.OLDEST_SWEEP_SECONDS - 1)
     status, body = ready()
     assert (status, body["missing"]) == (503, ["sweep"])
@@ -110,7 +128,7 @@ def test_not_ready_without_valkey(settings: SettingsWrapper, valkey: redis.Redis
         began = time.monotonic()
         status, body = ready()
     assert time.monotonic() - began < PATIENCE
-    assert (status, body["missing"]) == (503, ["broker", "sweep"])
+    assert (status, body["missing"]) == (503, ["broker", "sweep", "connector"])
     assert "canary" not in json.dumps(body)
 
 
@@ -129,7 +147,7 @@ def lost_database(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.mark.parametrize("lost_database", ["hangs", "refuses"], indirect=True)
 def test_not_ready_without_the_database(lost_database: None, valkey: redis.Redis) -> None:
-    incidents.record_sweep()
+    processes_work(valkey)
     began = time.monotonic()
     status, body = ready()
     assert time.monotonic() - began < PATIENCE
@@ -324,7 +342,7 @@ def test_tokens_are_told_by_their_account(valkey: redis.Redis) -> None:
 @pytest.mark.django_db(transaction=True)
 def test_who_asks_within_a_second_gets_the_same_answer(valkey: redis.Redis) -> None:
     """Each look opens a connection of its own to the database."""
-    incidents.record_sweep()
+    processes_work(valkey)
 
     async def ask(probes: health.Probes) -> int:
         scope: Any = {"method": "GET", "path": "/readyz", "headers": []}

@@ -95,7 +95,7 @@ def test_the_connector_hands_an_open_turn_to_the_next(
         assert first.stopped(grace("connector")) == 0
     assert held.owner
     left = Connection.objects.get(gateway=gateway)
-    assert (left.owner, left.owner_until) == ("", None)
+    assert (left.owner, left.is_held) == ("", False)
     assert factories.state(turn) == State.PENDING
     with running("connector", tmp_path) as second:
         eventually(lambda: factories.state(turn) == State.DELIVERED, 60)

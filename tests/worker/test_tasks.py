@@ -6,11 +6,10 @@ import logging
 import subprocess
 import sys
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from django.conf import settings
+from django.conf import settings as django_settings
 from django.utils import timezone
 
 from bridge.models import Attachment, Contact, Delivery, HourFigures, Incident
@@ -22,7 +21,10 @@ from tests.support.away import database_away
 from tests.support.factories import AGENT, app, hear, picture, to_send
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import redis
+    from pytest_django.fixtures import SettingsWrapper
 
     from channels_wechat.simulator import SimulatorClient
 
@@ -65,9 +67,35 @@ def test_the_clock_counts_figures_and_deletes_old_ones() -> None:
     tasks.count_figures()
     assert [row.messages_in for row in HourFigures.objects.all()] == [1]
     HourFigures.objects.update(hour=timezone.now() - timedelta(days=500))
-    Path(settings.MEDIA_ROOT).mkdir(exist_ok=True)
     tasks.tidy()
     assert not HourFigures.objects.exists()
+
+
+def test_each_step_of_the_night_runs_and_a_failed_one_is_an_incident_until_it_works(
+    settings: SettingsWrapper, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.MEDIA_ROOT = tmp_path / "media"
+    settings.MEDIA_ROOT.write_text("a file where a folder should be")
+    long_ago = timezone.now() - timedelta(days=91)
+    factories.incident("old", opened_at=long_ago, closed_at=long_ago)
+    tasks.tidy()
+    incident = Incident.objects.get(closed_at=None)
+    assert (incident.title, incident.cause) == (
+        "A regular task failed: delete files that no message names",
+        "task:orphan_files",
+    )
+    assert "NotADirectoryError" in incident.detail
+    assert str(tmp_path) not in incident.detail
+    assert not Incident.objects.filter(cause="old").exists(), "the next step ran"
+    assert "the step orphan_files of a regular task failed" in caplog.text
+    tasks.check_health()
+    tasks.tidy()
+    assert Incident.objects.filter(code="task_failed", closed_at=None).count() == 1
+    settings.MEDIA_ROOT.unlink()
+    tasks.tidy()
+    assert not Incident.objects.filter(code="task_failed", closed_at=None).exists(), (
+        "no folder: no file was ever stored"
+    )
 
 
 def test_while_the_database_is_away_the_clock_writes_few_lines_and_no_traceback(
@@ -86,7 +114,7 @@ def test_a_worker_knows_every_task_of_the_clock() -> None:
     """In a process of its own: here, other tests have imported the tasks already."""
     code = "from bridge.celery import app; app.loader.import_default_modules(); print(*app.tasks)"
     run = subprocess.run(
-        [sys.executable, "-c", code], cwd=settings.BASE_DIR, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code], cwd=django_settings.BASE_DIR, capture_output=True, text=True, check=True
     )
-    due = {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()}
+    due = {entry["task"] for entry in django_settings.CELERY_BEAT_SCHEDULE.values()}
     assert due - set(run.stdout.split()) == set()

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
 from typing import Any
 
@@ -9,7 +8,7 @@ from django.core.management.base import BaseCommand
 
 from bridge.connector.process import Connector
 from bridge.models import Carrier
-from bridge.operations.watch import watch_sweep
+from bridge.operations.watch import Watch
 from bridge.runtime.worker.warm_up import warm_up
 
 
@@ -24,10 +23,9 @@ class Command(BaseCommand):
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, connector.stop)
         await asyncio.to_thread(warm_up, Carrier.CONNECTOR, gateway_id=1)  # which one does not matter
-        watch = asyncio.create_task(watch_sweep())
+        watch = Watch()
+        watch.start()
         try:
             await connector.run()
         finally:
-            watch.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await watch
+            watch.stop()

@@ -32,6 +32,7 @@ MATCHED_CODES = {
     "stuck": RuleKind.WORKER_SILENT,
     "sweep_silent": RuleKind.WORKER_SILENT,
     "sweep_never": RuleKind.WORKER_SILENT,
+    "valkey_away": RuleKind.WORKER_SILENT,
     "connector_silent": RuleKind.WORKER_SILENT,
 }
 

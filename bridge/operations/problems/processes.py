@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 STUCK_AFTER = timedelta(minutes=5)
 # The sweep runs once a second, but a restart of worker or beat takes several seconds.
 MAX_SWEEP_SECONDS = 30
-# A lease lasts 15 seconds, and another connector takes over when it has ended.
-MAX_UNHELD = timedelta(minutes=1)
+# A lease lasts 15 seconds. Another connector takes it five seconds after its end, and a restart takes several more.
+MAX_UNHELD = timedelta(seconds=30)
 # A quota of so many seconds or longer does not come back while somebody looks; a shorter one does.
 SHORTEST_QUOTA = 3600
 QUOTA_PERCENT = 10
@@ -37,7 +37,7 @@ QUOTA_PERCENT = 10
 
 def find_process_problems() -> Iterator[Problem]:
     yield from _find_stuck_deliveries()
-    yield from find_silent_sweep(before_first=False)
+    yield from _find_silent_sweep()
     yield from _find_silent_connector()
     yield from _find_spooled_callbacks()
     yield from _find_low_quotas()
@@ -45,18 +45,33 @@ def find_process_problems() -> Iterator[Problem]:
         yield Problem("alerts_off", "alerts_off")
 
 
-def find_silent_sweep(*, before_first: bool) -> list[Problem]:
-    """Return a problem where the last sweep is long ago. A page has to ask for itself, because without a worker no incident is opened.
+def read_last_sweep() -> float | None:
+    """Return when the last sweep ran, as a Unix time; 0 where there was none yet, None while Valkey is away."""
+    nothing: float | None = None
+    return valkey.try_valkey(lambda client: float(client.get("swept") or 0), nothing)
 
-    before_first: also where Valkey knows of no sweep yet, as before the first start of a worker, or just after Valkey lost its data.
+
+def find_silent_processes(swept: float | None, *, before_first: bool) -> list[Problem]:
+    """Return what nobody else tells, because without a sweep no incident is opened: silent processes, or Valkey away. Nothing otherwise.
+
+    swept: as `read_last_sweep`. before_first: also where there was no sweep yet, as before the first start of a worker, or just after
+    Valkey lost its data.
     """
-    swept = valkey.try_valkey(lambda client: client.get("swept") or "", None)
-    if swept is None:
-        return []
+    found = [Problem("sweep", "valkey_away")] if swept is None else _find_old_sweep(swept, before_first=before_first)
+    return [*found, *_find_silent_connector()] if found else []
+
+
+def _find_silent_sweep() -> list[Problem]:
+    """A worker that asks is told nothing of a Valkey that is away: it would not be asked by the clock."""
+    swept = read_last_sweep()
+    return [] if swept is None else _find_old_sweep(swept, before_first=False)
+
+
+def _find_old_sweep(swept: float, *, before_first: bool) -> list[Problem]:
     if not swept:
         return [Problem("sweep", "sweep_never")] if before_first else []
-    last = datetime.fromtimestamp(float(swept), UTC)
-    if time.time() - float(swept) <= MAX_SWEEP_SECONDS:
+    last = datetime.fromtimestamp(swept, UTC)
+    if time.time() - swept <= MAX_SWEEP_SECONDS:
         return []
     return [Problem("sweep", "sweep_silent", {"since": last.isoformat()}, first_seen_at=last)]
 

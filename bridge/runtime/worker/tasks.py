@@ -106,19 +106,37 @@ def probe_failing() -> None:
 
 @by_the_clock
 def prune() -> None:
-    retention.prune(PRUNE_SECONDS)
+    _run_each({"prune": lambda: retention.prune(PRUNE_SECONDS)})
 
 
 @by_the_clock
 def tidy() -> None:
-    retention.delete_orphan_files()
-    retention.delete_history()
-    counting.prune()
+    _run_each(
+        {
+            "orphan_files": retention.delete_orphan_files,
+            "history": retention.delete_history,
+            "old_figures": counting.prune,
+        }
+    )
 
 
 @by_the_clock
 def count_figures() -> None:
-    counting.count_due_periods(COUNT_SECONDS)
+    _run_each({"figures": lambda: counting.count_due_periods(COUNT_SECONDS)})
+
+
+def _run_each(steps: dict[str, Callable[[], object]]) -> None:
+    """Run each step, also where another failed; staff see the failure as an incident until that step has worked again."""
+    for name, step in steps.items():
+        try:
+            step()
+        except DB_UNAVAILABLE:
+            raise
+        except Exception as error:
+            log.exception("the step %s of a regular task failed", name)
+            incidents.open_failed_task(name, error)
+        else:
+            incidents.close_failed_task(name)
 
 
 @by_the_clock

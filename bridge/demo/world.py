@@ -6,7 +6,7 @@ import secrets
 import string
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -101,6 +101,7 @@ def build(simulator_url: str, gateway_url: str, gateway_token: str, *, puppet_po
     world = World(simulator, app, bot, connected_bot, robot, service, news, club, shop, personal, own, ilink)
     _populate(world)
     _map_all(world, gateway)
+    _switch_on(world)
     return world
 
 
@@ -278,6 +279,15 @@ def _populate(world: World) -> None:
         simulator.person(account.external_id, name, openid)
 
 
+def _switch_on(world: World) -> None:
+    """Let the bridge work with the accounts. Sooner, the clock would ask for their tokens, be refused and stop them."""
+    for account in (getattr(world, field.name) for field in fields(world)):
+        if isinstance(account, ChannelAccount):
+            account.enabled = True
+            account.save(update_fields=["enabled"])
+            account.revive()
+
+
 def _known(account: ChannelAccount) -> dict[str, str]:
     """What the platform has to know to call us."""
     keys = account.credentials
@@ -292,18 +302,19 @@ def _gateway(url: str, token: str) -> Gateway:
 
 
 def _account(kind: str, name: str, simulator_url: str, fields: dict[str, Any]) -> ChannelAccount:
-    """An account keeps its secrets from one start to the next."""
+    """An account keeps its secrets from one start to the next. It is off until the simulator knows it (`_switch_on`)."""
     found = ChannelAccount.objects.filter(kind=kind, name=name).first()
     if found:
-        ChannelAccount.objects.filter(pk=found.pk).update(api_base_url=simulator_url)
+        ChannelAccount.objects.filter(pk=found.pk).update(api_base_url=simulator_url, enabled=False)
         found.refresh_from_db()
-        found.revive()
         return found
     credentials = cleaned_credentials(kind, fields)
     external_id = channel_class(kind).external_id(credentials)
     common = {"name": name, "external_id": external_id, "api_base_url": simulator_url, "state": Health.NEW}
     sentences = {"welcome": "你好，我是演示机器人，可以随时问我。"} if kind in ("wecom_aibot", "wecom_kf") else {}
-    return ChannelAccount.objects.create(kind=kind, credentials=credentials, sentences=sentences, **common)
+    account = ChannelAccount(kind=kind, credentials=credentials, sentences=sentences, enabled=False, **common)
+    account.save(force_insert=True)
+    return account
 
 
 def _personal_account(simulator: SimulatorClient, port: int) -> ChannelAccount:

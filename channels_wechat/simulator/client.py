@@ -11,6 +11,7 @@ import requests
 JSON = dict[str, Any]
 T = TypeVar("T")
 CALL_SECONDS = 30.0
+WAIT_SECONDS = 120.0  # generous: a machine that does much else at once is slow, and nothing waits longer than it must
 
 
 class SimulatorError(Exception):
@@ -251,7 +252,7 @@ class SimulatorClient:
         """Lists `invitations` and `friendships`, each with `accepted`."""
         return cast("JSON", self.call("GET", "wechaty/requests"))
 
-    def wait_listening(self, wechaty: str, timeout: float = 30) -> JSON:
+    def wait_listening(self, wechaty: str, timeout: float = WAIT_SECONDS) -> JSON:
         """The account when a client listens to its events."""
         return self.wait_for(lambda: one if (one := self.puppet(wechaty))["listening"] else None, timeout) or {}
 
@@ -269,7 +270,7 @@ class SimulatorClient:
         """Every connection so far: number, bot, device_id, opened, subscribed, pings, handed, closed, ended."""
         return cast("list[JSON]", self.call("GET", "connections", params={"bot": bot} if bot else {}))
 
-    def wait_connected(self, bot: str, timeout: float = 30) -> JSON:
+    def wait_connected(self, bot: str, timeout: float = WAIT_SECONDS) -> JSON:
         """The bot's subscribed connection."""
         return self.wait_for(lambda: [one for one in self.connections(bot) if one["subscribed"]], timeout)[0]
 
@@ -349,7 +350,7 @@ class SimulatorClient:
 
     # -- waiting ---------------------------------------------------------------------------------------------------------
 
-    def wait_for(self, predicate: Callable[[], T], timeout: float = 30, interval: float = 0.05) -> T:
+    def wait_for(self, predicate: Callable[[], T], timeout: float = WAIT_SECONDS, interval: float = 0.05) -> T:
         """The first truthy value of `predicate`; TimeoutError after `timeout` seconds."""
         deadline = time.monotonic() + timeout
         while not (value := predicate()):
@@ -358,11 +359,11 @@ class SimulatorClient:
             time.sleep(interval)
         return value
 
-    def wait_answer(self, said: JSON, timeout: float = 30) -> JSON:
+    def wait_answer(self, said: JSON, timeout: float = WAIT_SECONDS) -> JSON:
         """The first finished answer to a message of say()."""
         return self.wait_for(lambda: [e for e in self.answers(said) if not e["streaming"]], timeout)[0]
 
-    def wait_taken(self, said: JSON, timeout: float = 30) -> JSON:
+    def wait_taken(self, said: JSON, timeout: float = WAIT_SECONDS) -> JSON:
         """The delivery record once the callback was delivered or given up."""
         done = ("delivered", "lost", "not_heard", "no_callback_url")
         return self.wait_for(lambda: d if (d := self.delivery(said["id"]))["outcome"] in done else None, timeout) or {}

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.db import connection
 
+from accounts.health import Health
 from accounts.models import ChannelAccount
 from bridge.demo import world as demo
 from bridge.models import Delivery, FallbackSender, Reason, Route, State
+from bridge.people import directory
 from tests.end_to_end.test_end_to_end import worker
+from tests.support import factories
 from tests.support.callbacks import web_server
 from tests.support.connecting import RunningConnector
 
@@ -60,3 +66,25 @@ def test_it_can_be_set_up_again(company: SimulatorClient) -> None:
     assert [row.credentials for row in ChannelAccount.objects.order_by("pk")] == [row.credentials for row in made]
     assert FallbackSender.objects.count() == 2
     assert (again.shop, Route.objects.count()) == (first.shop, 10)
+
+
+def test_no_account_is_stopped_while_it_is_set_up(company: SimulatorClient) -> None:
+    """The clock reads directories all the time, and the simulator refuses tokens to an account that it does not know yet."""
+    factories.app(api_base_url=company.url)
+    assert directory.read_due() == 1  # so that the first call below is as quick as every other
+    built = threading.Event()
+
+    def read() -> None:
+        while not built.is_set():
+            directory.read_due()
+        connection.close()
+
+    with ThreadPoolExecutor() as threads:
+        reading = threads.submit(read)
+        try:
+            demo.build(company.url, company.url, "stub-token")
+        finally:
+            built.set()
+        reading.result()
+    rows = ChannelAccount.objects.values_list("name", "enabled", "state")
+    assert [row for row in rows if not row[1] or row[2] == Health.STOPPED] == []

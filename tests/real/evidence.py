@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+from accounts.models import ChannelAccount
 from bridge.models import Attempt, Delivery
+from openclaw.models import Gateway
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,9 +21,14 @@ LINE_LENGTH: Final = 500
 
 
 def describe_deliveries() -> str:
-    """The newest deliveries, oldest first, each followed by its attempts. What they keep of requests is without secrets."""
+    """The newest deliveries, oldest first, each followed by its attempts, and how the accounts and gateways are.
+
+    What they keep of requests is without secrets.
+    """
     newest = Delivery.objects.select_related("message").order_by("-pk")[:NEWEST_DELIVERIES]
-    return "\n".join(_describe_delivery(row) for row in reversed(newest)) or "no delivery was stored"
+    lines = [_describe_delivery(row) for row in reversed(newest)] or ["no delivery was stored"]
+    owners = [*ChannelAccount.objects.order_by("pk"), *Gateway.objects.order_by("pk")]
+    return "\n".join([*lines, *(f"{row}: {row.state} {row.state_code}, enabled {row.enabled}" for row in owners)])
 
 
 def _describe_delivery(row: Delivery) -> str:

@@ -142,9 +142,11 @@ class RunningBridge(RunningProcesses):
     def finished(self, said: JSON) -> list[JSON]:
         return [entry for entry in self.shown(said) if not entry["streaming"]]
 
-    def answer(self, said: JSON, seconds: float = 60) -> str:
-        """The text of the one answer, when it is complete."""
-        self.simulator.wait_for(lambda: self.finished(said), seconds)
+    def answer(self, said: JSON) -> str:
+        """The text of the one answer, when it is complete. A gateway that locked its own database meanwhile is started again."""
+        while self.wait_until_answered([said]) == "stuck" and self.restarts < MAX_RESTARTS:
+            self.restart_if_stuck()
+        self.simulator.wait_for(lambda: self.finished(said))
         (entry,) = self.shown(said)
         return str(entry["text"])
 
@@ -177,10 +179,7 @@ class RunningBridge(RunningProcesses):
     def warm_up(self) -> None:
         """Have each agent answer, one after the other: this gateway may lock its own database when first turns come together."""
         for send in (self.to_bot, self.to_app):
-            said = send("hello")
-            while self.wait_until_answered([said]) == "stuck" and self.restarts < MAX_RESTARTS:
-                self.restart_if_stuck()
-            self.answer(said)
+            self.answer(send("hello"))
 
     def question(self, said: JSON) -> Message:
         return Message.objects.get(idempotency_key=said["id"], direction="in")

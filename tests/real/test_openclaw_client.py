@@ -168,7 +168,7 @@ def test_abort(lab: OpenClawLab) -> None:
         started = asyncio.Event()
         async with connected(lab) as client:
             task = asyncio.create_task(client.ask(one, lambda _partial: started.set()))
-            await asyncio.wait_for(started.wait(), 30)
+            await asyncio.wait_for(started.wait(), 120)
             assert await client.abort(one.session_key, one.idempotency_key)
             with pytest.raises(GatewayError) as caught:
                 await task
@@ -201,7 +201,7 @@ def test_lost_connection_leaves_the_run_going(lab: OpenClawLab) -> None:
         started = asyncio.Event()
         async with connected(lab) as client:
             task = asyncio.create_task(client.ask(one, lambda _partial: started.set()))
-            await asyncio.wait_for(started.wait(), 30)
+            await asyncio.wait_for(started.wait(), 120)
         with pytest.raises(GatewayError) as caught:
             await task
         assert (caught.value.code, caught.value.action) == (Code.CONNECTION_LOST, Action.UNKNOWN)
@@ -261,7 +261,7 @@ def test_killed_in_mid_turn_answers_once(lab: OpenClawLab) -> None:
         async with connected(lab) as client:
             await client.ask(finished)
             tasks = [asyncio.create_task(client.ask(running, lambda _partial: started.set()))]
-            await asyncio.wait_for(started.wait(), 30)
+            await asyncio.wait_for(started.wait(), 120)
             tasks.append(asyncio.create_task(client.ask(queued)))
             await asyncio.sleep(0.5)
             await asyncio.to_thread(lab.kill)
@@ -289,7 +289,7 @@ def test_orderly_restart_is_announced(lab: OpenClawLab) -> None:
     async def run() -> GatewayError:
         async with connected(lab) as client:
             await asyncio.to_thread(lab.stop)
-            await asyncio.wait_for(client.closed.wait(), 30)
+            await asyncio.wait_for(client.closed.wait(), 120)
             return client.lost
 
     error = asyncio.run(run())

@@ -67,8 +67,8 @@ def phone(
     """The account, connected; its groups go to the agent where it is mentioned, persons always."""
     made = connect(service, stub)
     with RunningProcesses(tmp_path_factory.mktemp("bridge")):
-        service.wait_for(lambda: state_of(made)[0] == "connected", 90)
-        service.wait_for(lambda: Connection.objects.filter(gateway__isnull=False, state="connected").exists(), 90)
+        service.wait_for(lambda: state_of(made)[0] == "connected")
+        service.wait_for(lambda: Connection.objects.filter(gateway__isnull=False, state="connected").exists())
         yield made
 
 
@@ -188,7 +188,7 @@ def test_a_service_that_was_restarted_is_found_again(service: PuppetService, pho
     service.end(signal.SIGTERM)
     service.wait_for(lambda: state_of(phone)[0] != "connected")
     service.start()
-    service.wait_for(lambda: state_of(phone)[0] == "connected", 90)
+    service.wait_for(lambda: state_of(phone)[0] == "connected")
     service.say("@LabBot\u2005重启之后", mentions=[BOT])
     answered(service, "重启之后")
     assert service.look("state")["calls"].get("stop", 0) == 0
@@ -214,7 +214,7 @@ def test_tls_with_the_services_own_certificate(
     token = "insecure_99999999-2222-4333-8444-555555555555"
     with PuppetService(directory, tls=True, token=token) as other:
         made = connect(other, stub, tls="on")
-        other.wait_for(lambda: state_of(made)[0] == "connected", 60)
+        other.wait_for(lambda: state_of(made)[0] == "connected")
         other.say("@LabBot\u2005经过TLS", mentions=[BOT])
         answered(other, "经过TLS")
         ChannelAccount.objects.filter(pk=made.pk).update(enabled=False)

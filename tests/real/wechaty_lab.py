@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 
 JSON = dict[str, Any]
 SOURCE: Final = Path(__file__).parent / "wechaty_service"
-START_LIMIT: Final = 60.0  # seconds; 2 on two idle cores
-LIMIT: Final = 60.0  # seconds for whatever a test waits for
+LIMIT: Final = 120.0  # seconds for whatever a test waits for
 TOKEN: Final = "insecure_11111111-2222-4333-8444-555555555555"
 # What the mock is made with (puppet_server.mjs).
 BOT, ALICE, BOB = "wxid_bot", "wxid_alice", "wxid_bob"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 JSON = dict[str, Any]
 SOURCE: Final = Path(__file__).parent / "wecom_sdk"
-LIMIT: Final = 60.0  # seconds for an answer or an event
+LIMIT: Final = 120.0  # seconds for an answer or an event
 
 
 def install() -> Path:

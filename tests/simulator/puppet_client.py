@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 JSON = dict[str, Any]
-LIMIT = 30.0  # seconds for an answer or an event
+LIMIT = 120.0  # seconds for an answer or an event
 INLINE, UUID = 1, 7  # types of a FileBox
 CHUNK = 64 * 1024
 

@@ -16,24 +16,6 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name='ReplayItem',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('planned', models.CharField(choices=[('go', 'can go'), ('window', 'window closed: on hold until the person writes'), ('quota', 'over quota: more than the platform takes now'), ('unknown', 'outcome unknown: may arrive twice'), ('answered', 'answered since'), ('too_old', 'too old: the bridge itself would have given up'), ('no_route', 'no mapping'), ('cannot', 'cannot be replayed')], max_length=8, verbose_name='planned')),
-                ('chosen', models.BooleanField(default=False, verbose_name='chosen')),
-                ('result', models.CharField(blank=True, choices=[('queued', 'queued'), ('delivered', 'delivered'), ('failed', 'failed again'), ('held', 'on hold'), ('uncertain', 'uncertain'), ('skipped', 'skipped'), ('refused', 'not queued'), ('undone', 'taken back'), ('left', 'left, because the run was cancelled')], db_default='', default='', max_length=9, verbose_name='result')),
-                ('detail', models.CharField(blank=True, db_default='', default='', max_length=64, verbose_name='detail')),
-                ('before', models.JSONField(db_default={}, default=dict)),
-                ('replays', models.PositiveIntegerField(db_default=0, default=0)),
-            ],
-            options={
-                'verbose_name': 'item of a replay',
-                'verbose_name_plural': 'items of a replay',
-                'ordering': ['delivery_id'],
-                'default_permissions': (),
-            },
-        ),
-        migrations.CreateModel(
             name='ReplayRun',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -70,14 +52,29 @@ class Migration(migrations.Migration):
                 'default_permissions': (),
             },
         ),
+        migrations.CreateModel(
+            name='ReplayItem',
+            fields=[
+                ('pk', models.CompositePrimaryKey('run_id', 'delivery_id', blank=True, editable=False, primary_key=True, serialize=False)),
+                ('run', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='items', to='bridge.replayrun')),
+                ('delivery', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='replay_items', to='bridge.delivery')),
+                ('planned', models.CharField(choices=[('go', 'can go'), ('window', 'window closed: on hold until the person writes'), ('quota', 'over quota: more than the platform takes now'), ('unknown', 'outcome unknown: may arrive twice'), ('answered', 'answered since'), ('too_old', 'too old: the bridge itself would have given up'), ('no_route', 'no mapping'), ('cannot', 'cannot be replayed')], max_length=8, verbose_name='planned')),
+                ('chosen', models.BooleanField(default=False, verbose_name='chosen')),
+                ('result', models.CharField(blank=True, choices=[('queued', 'queued'), ('delivered', 'delivered'), ('failed', 'failed again'), ('held', 'on hold'), ('uncertain', 'uncertain'), ('skipped', 'skipped'), ('refused', 'not queued'), ('undone', 'taken back'), ('left', 'left, because the run was cancelled')], db_default='', default='', max_length=9, verbose_name='result')),
+                ('detail', models.CharField(blank=True, db_default='', default='', max_length=64, verbose_name='detail')),
+                ('before', models.JSONField(db_default={}, default=dict)),
+                ('replays', models.PositiveIntegerField(db_default=0, default=0)),
+            ],
+            options={
+                'verbose_name': 'item of a replay',
+                'verbose_name_plural': 'items of a replay',
+                'ordering': ['delivery_id'],
+                'default_permissions': (),
+            },
+        ),
         migrations.AddIndex(
             model_name='attempt',
             index=models.Index(condition=models.Q(('outcome__in', ('unknown', 'interrupted'))), fields=['delivery'], name='attempt_unproven'),
-        ),
-        migrations.AddField(
-            model_name='replayitem',
-            name='delivery',
-            field=models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='replay_items', to='bridge.delivery'),
         ),
         migrations.AddField(
             model_name='replayrun',
@@ -88,11 +85,6 @@ class Migration(migrations.Migration):
             model_name='replayrun',
             name='started_by',
             field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='run by'),
-        ),
-        migrations.AddField(
-            model_name='replayitem',
-            name='run',
-            field=models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='items', to='bridge.replayrun'),
         ),
         migrations.AddIndex(
             model_name='replayrun',
@@ -133,10 +125,6 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='replayitem',
             index=models.Index(condition=models.Q(('result__in', ('queued', 'held', 'uncertain'))), fields=['delivery'], name='replay_item_open'),
-        ),
-        migrations.AddConstraint(
-            model_name='replayitem',
-            constraint=models.UniqueConstraint(fields=('run', 'delivery'), name='replay_item_once'),
         ),
         migrations.AddConstraint(
             model_name='replayitem',

@@ -24,7 +24,7 @@ FOLLOW = Statement(
     FollowedItem,
     """
 WITH found AS (
-  SELECT i.id, i.result AS before, CASE
+  SELECT i.delivery_id, i.result AS before, CASE
     WHEN d.id IS NULL THEN 'skipped' WHEN d.replays > i.replays THEN 'failed'
     ELSE CASE d.state WHEN 'pending' THEN 'queued' WHEN 'sending' THEN 'queued' WHEN 'dead' THEN 'failed' ELSE d.state END
   END AS after, CASE
@@ -35,7 +35,7 @@ WITH found AS (
   WHERE i.run_id = %(run)s AND i.result IN ('queued', 'held', 'uncertain')
 )
 UPDATE bridge_replayitem i SET result = found.after, detail = found.detail FROM found
-WHERE i.id = found.id AND found.before <> found.after RETURNING found.before, found.after""",
+WHERE i.run_id = %(run)s AND i.delivery_id = found.delivery_id AND found.before <> found.after RETURNING found.before, found.after""",
 )
 # Count what a run has under way, by account.
 IN_FLIGHT = Statement(

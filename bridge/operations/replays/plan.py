@@ -8,20 +8,22 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.core.exceptions import EmptyResultSet
 from django.db import connection, transaction
-from django.db.models import Max
+from django.db.models import Max, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts import limits
 from accounts.channels import build_channel
 from accounts.models import ChannelAccount
-from bridge.models import Delivery, Outlook, ReplayItem, ReplayKind, ReplayRun
+from bridge.models import Delivery, Outlook, ReplayKind, ReplayRun, Target
 from bridge.operations.replays import plan_sql
 from bridge.pipeline.replies.paths import EventReply, PassiveReply, StreamThenUrl, path_for
 from channels_wechat.contract.capabilities import ReplyWindows
 from channels_wechat.unregistered import UnregisteredKind
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from django.contrib.auth.models import User
     from django.db.models import QuerySet
 
@@ -75,8 +77,7 @@ def plan_rows(kind: str, rows: QuerySet[Delivery], *, by: User | None = None, **
 @transaction.atomic
 def look_again(run: ReplayRun) -> None:
     """Judge the items of a planned run anew, because a mapping, a window or the changes are others now. The choice begins anew."""
-    items = ReplayItem.objects.filter(run=run).order_by().values_list("delivery_id")
-    _judge(run, plan_sql.build_second_look, items)
+    _judge(run, plan_sql.build_second_look, Delivery.objects.filter(replay_items__run=run))
 
 
 @transaction.atomic
@@ -85,8 +86,7 @@ def _store(kind: str, rows: QuerySet[Delivery], *, name: str = "", **columns: An
     run.save()
     if not run.name:
         run.name = f"#{run.pk}"
-    found = rows.order_by("pk").values_list("pk")[: MAX_ITEMS + 1]
-    _judge(run, plan_sql.build_plan, found)
+    _judge(run, plan_sql.build_plan, rows)
     if run.total > MAX_ITEMS:
         raise CannotPlan("too_many")
     if not run.total:
@@ -94,10 +94,12 @@ def _store(kind: str, rows: QuerySet[Delivery], *, name: str = "", **columns: An
     return run
 
 
-def _judge(run: ReplayRun, build: Any, rows: QuerySet[Any, Any]) -> None:
-    """Store items and groups. rows: a query of the deliveries' numbers."""
+def _judge(run: ReplayRun, build: Callable[[str], str], rows: QuerySet[Delivery]) -> None:
+    """Store items and groups of these deliveries."""
+    erased = Q(target=Target.WEBHOOK, payload__has_key="erased")
+    columns = rows.order_by("pk").annotate(call_erased=erased).values(*plan_sql.CANDIDATE, "call_erased")
     try:
-        sql, values = rows.query.sql_with_params()
+        sql, values = columns[: MAX_ITEMS + 1].query.sql_with_params()
     except EmptyResultSet:
         raise CannotPlan("nothing") from None
     chosen = [str(one) for one in CHOSEN[ReplayKind(run.kind)]]

@@ -31,9 +31,11 @@ class PlanGroup(NamedTuple):
     example: int
 
 
-# `given` has one row: the run, and what the settings say; `facts` a row for each account, as `plan.AccountFacts`; `candidate` the numbers.
+# `given` has one row: the run, and what the settings say; `facts` a row for each account, as `plan.AccountFacts`.
 # What the planner assumes of functions of JSON and text would make it compile the statement, which takes longer than to execute it.
 SETTINGS = "SET LOCAL jit = off; SET LOCAL work_mem = '64MB'"
+# Columns of a delivery that the candidates need; and `call_erased`: whether it is the call of a webhook of which nothing is left.
+CANDIDATE = ("id", "target", "state", "reason", "account_id", "endpoint_id", "lane", "created_at", "message_id")
 _GIVEN = """
 WITH given AS MATERIALIZED (
   SELECT %s::bigint AS run, %s::timestamptz AS now, %s::float AS question_age, %s::float AS answer_age, %s::float AS webhook_age,
@@ -41,59 +43,60 @@ WITH given AS MATERIALIZED (
 ), facts AS MATERIALIZED (
   SELECT * FROM jsonb_to_recordset(%s::jsonb)
     AS f(id bigint, known boolean, windows boolean, stream_seconds float, codes boolean, quota bigint)
-), candidate(id) AS MATERIALIZED ("""
-# A scalar subquery with LIMIT keeps to its index; as a join, PostgreSQL may read all deliveries for each conversation.
-# answers: the newest message of the agent or of staff that arrived, by the index message_transcript of each conversation. Messages of the
-# plan are passed over by their numbers: after a night's failure they are all of the newest, and looking up each costs a third of the plan.
-# repeats: what may have arrived already, by the index attempt_unproven, and what another account sends in its place.
-_LOOK = """
 ), looked AS MATERIALIZED (
-  SELECT d.id, d.target, d.state, d.reason, d.account_id, d.endpoint_id, d.lane, d.created_at, d.message_id,
-    d.target = 'webhook' AND d.payload ? 'erased' AS call_erased,
-    m.conversation_id, m.peer_kind, m.peer_id, m.sender, m.addressed, m.reply_to_id, m.kind AS message_kind,
-    COALESCE(m.instead_of_id, m.id) AS origin, CASE d.target WHEN 'agent' THEN m.text END AS text
-  FROM candidate JOIN bridge_delivery d ON d.id = candidate.id LEFT JOIN bridge_message m ON m.id = d.message_id
+  SELECT candidate.*, m.conversation_id, m.peer_kind, m.peer_id, m.sender, m.addressed, m.reply_to_id, m.kind AS message_kind,
+    COALESCE(m.instead_of_id, m.id) AS origin, CASE candidate.target WHEN 'agent' THEN m.text END AS text
+  FROM ("""
+# A scalar subquery with LIMIT keeps to its index; as a join, PostgreSQL may read all deliveries for each conversation.
+# talks: the conversations, and of each the newest message of the agent or of staff that arrived behind the oldest of the plan, by the
+# index message_transcript. Messages of the plan and their questions are passed over by their numbers, for which that index is enough: after
+# a night's failure they are all of the newest, and looking up each costs a third of the plan.
+# unproven: what may have arrived already, by the index attempt_unproven. taken: the messages that another account sends in the place of
+# one, or has sent, as the least and the greatest number, so that one other than the message itself is seen without a list.
+_LOOK = """
+  ) AS candidate LEFT JOIN bridge_message m ON m.id = candidate.message_id
 ), talks AS MATERIALIZED (
-  SELECT DISTINCT conversation_id FROM looked WHERE target = 'agent' OR reply_to_id IS NOT NULL
-), answers AS MATERIALIZED (
-  SELECT talks.conversation_id, newest.id FROM talks CROSS JOIN LATERAL (
-    SELECT o.id FROM bridge_message o
-    WHERE o.conversation_id = talks.conversation_id AND o.direction = 'out' AND o.source IN ('agent', 'staff')
-      AND o.id NOT IN (SELECT message_id FROM looked WHERE target = 'channel' AND message_id IS NOT NULL) AND (
-      SELECT 1 FROM bridge_delivery x
-      WHERE x.message_id = o.id AND x.target = 'channel' AND x.state = 'delivered' LIMIT 1) IS NOT NULL
-    ORDER BY o.id DESC LIMIT 1) AS newest
-), stand_ins AS MATERIALIZED (
-  SELECT s.id, COALESCE(s.instead_of_id, s.id) AS origin FROM bridge_message s
-  WHERE s.id IN (SELECT instead_of_id FROM bridge_message WHERE instead_of_id IS NOT NULL) OR s.instead_of_id IS NOT NULL
-), repeats AS MATERIALIZED (
-  SELECT id FROM looked WHERE target = 'channel' AND state = 'uncertain'
-  UNION
-  SELECT l.id FROM looked l JOIN bridge_attempt t ON t.delivery_id = l.id
-  WHERE l.target = 'channel' AND t.outcome IN ('unknown', 'interrupted')
-  UNION
-  SELECT l.id FROM looked l JOIN stand_ins s ON s.origin = l.origin AND s.id <> l.message_id
-    JOIN bridge_delivery x ON x.message_id = s.id AND x.target = 'channel' AND x.state NOT IN ('dead', 'skipped')
-  WHERE l.target = 'channel'
+  SELECT asked.conversation_id, (SELECT c.mode FROM bridge_conversation c WHERE c.id = asked.conversation_id) AS mode, (
+    SELECT later.id FROM (
+      SELECT id FROM bridge_message WHERE conversation_id = asked.conversation_id AND id > asked.oldest ORDER BY id DESC OFFSET 0) AS later
+    WHERE later.id NOT IN (
+      SELECT message_id FROM looked WHERE message_id IS NOT NULL UNION ALL SELECT reply_to_id FROM looked WHERE reply_to_id IS NOT NULL)
+      AND (SELECT 1 FROM bridge_message o JOIN bridge_delivery x ON x.message_id = o.id
+      WHERE o.id = later.id AND o.direction = 'out' AND o.source IN ('agent', 'staff') AND x.target = 'channel' AND x.state = 'delivered'
+      LIMIT 1) IS NOT NULL
+    LIMIT 1) AS newest
+  FROM (SELECT conversation_id, min(message_id) AS oldest FROM looked WHERE target = 'agent' OR reply_to_id IS NOT NULL GROUP BY 1) AS asked
+), unproven AS MATERIALIZED (
+  SELECT DISTINCT delivery_id AS id FROM bridge_attempt WHERE outcome IN ('unknown', 'interrupted')
+), taken AS MATERIALIZED (
+  SELECT s.origin, min(s.id) AS first, max(s.id) AS last FROM (
+    SELECT id, instead_of_id AS origin FROM bridge_message WHERE instead_of_id IS NOT NULL
+    UNION SELECT instead_of_id, instead_of_id FROM bridge_message WHERE instead_of_id IS NOT NULL) AS s
+  WHERE EXISTS (
+    SELECT 1 FROM bridge_delivery x WHERE x.message_id = s.id AND x.target = 'channel' AND x.state NOT IN ('dead', 'skipped'))
+  GROUP BY s.origin
 ), asked AS (
-  SELECT l.*, f.known, f.windows, f.stream_seconds, f.codes, f.quota, w.until AS window_until, w."left" AS window_left,
-    repeats.id IS NOT NULL AS may_have_arrived, answers.id > l.message_id AS answered,
+  SELECT l.*, f.known, f.windows, f.stream_seconds, f.codes, f.quota, w.id AS window_id, w.until AS window_until, w."left" AS window_left,
+    l.target = 'channel' AND (l.state = 'uncertain' OR unproven.id IS NOT NULL OR taken.first <> l.message_id OR taken.last <> l.message_id)
+      AS may_have_arrived,
+    talks.newest > l.message_id AS answered, CASE l.target WHEN 'agent' THEN talks.mode END AS mode,
     q.reply_until, q.created_at AS question_at, q.reply_address <> '' AS has_address,
-    c.mode, r.id AS route_id, r.enabled AS route_enabled, r.trigger, r.trigger_words, r.allowed_senders
+    r.id AS route_id, r.enabled AS route_enabled, r.trigger, r.trigger_words, r.allowed_senders
   FROM looked l
   LEFT JOIN facts f ON f.id = l.account_id
-  LEFT JOIN accounts_replywindow w ON w.account_id = l.account_id AND w.peer_id = l.peer_id
-  LEFT JOIN repeats ON repeats.id = l.id
-  LEFT JOIN answers ON answers.conversation_id = l.conversation_id
-  LEFT JOIN bridge_message q ON q.id = l.reply_to_id AND l.target = 'channel' AND (f.stream_seconds IS NOT NULL OR f.codes)
+  LEFT JOIN accounts_replywindow w ON w.account_id = l.account_id AND w.peer_id = l.peer_id AND f.windows
+  LEFT JOIN unproven ON unproven.id = l.id
+  LEFT JOIN taken ON taken.origin = l.origin
+  LEFT JOIN talks ON talks.conversation_id = l.conversation_id
   LEFT JOIN LATERAL (
-    SELECT c.mode FROM bridge_conversation c WHERE c.id = l.conversation_id AND l.target = 'agent' LIMIT 1) AS c ON true
+    SELECT q.* FROM bridge_message q
+    WHERE l.target = 'channel' AND (f.stream_seconds IS NOT NULL OR f.codes) AND q.id = l.reply_to_id LIMIT 1) AS q ON true
   LEFT JOIN LATERAL (
     SELECT * FROM bridge_route r
     WHERE l.target = 'agent' AND r.account_id = l.account_id AND r.peer_kind IN ('', l.peer_kind) AND r.peer_id IN ('', l.peer_id)
     ORDER BY r.peer_id <> '' DESC, r.peer_kind <> '' DESC LIMIT 1) AS r ON true
-), judged AS MATERIALIZED (
-  SELECT id, asked.target, account_id, peer_id, asked.created_at, reply_to_id, route_id, quota, window_until, window_left,
+), judged AS (
+  SELECT id, asked.target, account_id, asked.created_at, reply_to_id, route_id, quota, window_id, window_until, window_left,
     may_have_arrived, answered, CASE
     WHEN state = 'held' THEN CASE reason WHEN 'part_before' THEN 'held_part' WHEN 'window' THEN 'held_window' ELSE 'held_review' END
     WHEN state NOT IN ('dead', 'uncertain', 'skipped') THEN 'state'
@@ -124,8 +127,9 @@ _LOOK = """
   COALESCE(windows, false) AND target <> 'webhook' AND peer_kind = 'direct'
     AND NOT (target = 'channel' AND message_kind = 'subscribe') AS needs_window
   FROM asked CROSS JOIN given
+  OFFSET 0
 ), ranked AS MATERIALIZED (
-  SELECT id, target, account_id, peer_id, created_at, obstacle, route_id, quota, needs_window, window_left, CASE
+  SELECT id, target, account_id, created_at, obstacle, route_id, quota, needs_window, window_id, window_left, CASE
     WHEN obstacle IS NOT NULL THEN 'cannot'
     WHEN unmapped THEN 'no_route'
     WHEN may_have_arrived THEN 'unknown'
@@ -133,10 +137,12 @@ _LOOK = """
     WHEN expired THEN 'too_old'
     WHEN needs_window AND (COALESCE(window_left, 0) = 0 OR window_until <= given.now) THEN 'window'
   END AS found FROM judged CROSS JOIN given
+), crowded AS MATERIALIZED (
+  SELECT account_id FROM ranked WHERE found IS NULL AND target = 'channel' GROUP BY 1 HAVING count(*) > min(quota)
 ), placed AS MATERIALIZED (
   SELECT id, row_number() OVER (PARTITION BY account_id ORDER BY id) > quota
-    OR (needs_window AND row_number() OVER (PARTITION BY account_id, peer_id ORDER BY id) > window_left) AS over_quota
-  FROM ranked WHERE found IS NULL AND target = 'channel' AND (quota IS NOT NULL OR needs_window)
+    OR (needs_window AND row_number() OVER (PARTITION BY account_id, window_id ORDER BY id) > window_left) AS over_quota
+  FROM ranked WHERE found IS NULL AND target = 'channel' AND (needs_window OR account_id IN (SELECT account_id FROM crowded))
 ), classified AS MATERIALIZED (
   SELECT r.id, r.created_at, COALESCE(r.found, CASE WHEN p.over_quota THEN 'quota' ELSE 'go' END) AS planned,
     COALESCE(r.obstacle, CASE WHEN r.found = 'no_route' THEN CASE WHEN r.route_id IS NULL THEN 'no_route' ELSE 'route_disabled' END END, '')

@@ -47,7 +47,7 @@ def test_the_page_says_what_was_read_and_which_permission_is_missing(
     assert "departments just now 7 –" in said
     assert "members just now 41 not shown to the account: 3" in said
     assert "customers to this app (48002)." in said
-    assert "可调用应用" in said
+    assert "Customers → API → Apps that may call" in said
     assert "Directory" not in words(boss, "accounts_channelaccount_change", world.bot.pk)
     viewer = staff("accounts.view_channelaccount")
     seen = words(viewer, "accounts_channelaccount_change", world.app.pk)

@@ -77,19 +77,19 @@ def last_attempt(delivery: Delivery) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("code", "words"),
+    ("code", "words", "explained"),
     [
-        (45015, "response out of time limit or subscription is canceled"),
-        (45047, "out of response count limit"),
+        (45015, "response out of time limit or subscription is canceled", "More than 48 hours have gone by"),
+        (45047, "out of response count limit", "WeChat takes no more messages to this user"),
     ],
 )
 def test_a_closed_window_holds_it_until_they_write(
-    town: Crowd, platform: SimulatorClient, account: ChannelAccount, code: int, words: str
+    town: Crowd, platform: SimulatorClient, account: ChannelAccount, code: int, words: str, explained: str
 ) -> None:
     refuse(platform, code, words)
     held = carried(account)
     assert (held.state, held.reason, held.tries) == (State.HELD, Reason.WINDOW, 0)
-    assert held.error.startswith("The user must write again before more can be said")
+    assert held.error.startswith(explained)
     assert (last_attempt(held).code, asked(platform)) == (str(code), (1, 1))
     work_off()
     assert asked(platform) == (1, 1)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.conf import settings
 from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 
 from accounts.health import Health
@@ -187,7 +188,8 @@ def test_pages_say_when_the_next_try_is(company: SimulatorClient, admin_user: Us
     ChannelAccount.objects.filter(pk=account.pk).update(next_try_at=timezone.now() + timedelta(minutes=4, seconds=30))
     client = Client()
     client.force_login(admin_user)
-    for page in ("/admin/", "/admin/accounts/channelaccount/", f"/admin/accounts/channelaccount/{account.pk}/change/"):
+    start_page, accounts = reverse("dashboard_part", args=["sides"]), "/admin/accounts/channelaccount/"
+    for page in (start_page, accounts, f"{accounts}{account.pk}/change/"):
         text = client.get(page).content.decode()
         assert "next attempt" in text, page
         assert "in 4" in text, page

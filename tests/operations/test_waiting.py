@@ -124,7 +124,7 @@ def test_nothing_is_said_of_what_does_not_wait(admin_client: Client) -> None:
 
 def test_the_dashboard_ties_what_waits_to_the_gateway(admin_client: Client) -> None:
     _asked, home = of_gateway(state=Health.FAILING, state_since=timezone.now() - timedelta(minutes=9))
-    page = admin_client.get(reverse("admin:index")).content.decode()
+    page = admin_client.get(reverse("dashboard_part", args=["sides"])).content.decode()
     link = f"{reverse('admin:bridge_delivery_changelist')}?open=waiting&amp;gateway__id__exact={home.pk}"
     assert f'<a href="{link}">1 delivery waits for it</a>' in page
 

@@ -12,6 +12,7 @@ skipped ── replay ──▶ pending ── claim ──▶ sending ── ok
 
 delivered ── the platform tells later that it did not arrive ──▶ dead
 sending ── not now: no window is left, the content check ──▶ held ── the person writes, staff release it ──▶ pending
+sending ── the agent's answer comes after staff took over ──▶ skipped, and is kept with the attempt
 pending ── said within the message before it ──▶ skipped
 pending or held ── a run of replays is undone before any attempt ──▶ what it was
 """

@@ -7,13 +7,27 @@ staff, end the wait.
 
 from __future__ import annotations
 
-from django.db.models.functions import Now
+from typing import TYPE_CHECKING
+
+from django.db.models import F
+from django.db.models.functions import Least, Now
 
 from bridge.models import Conversation, Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from datetime import datetime
 
 # Why a question waits for staff.
 WAITING_REASONS = frozenset({Reason.PAUSED, Reason.HUMAN, Reason.NO_ROUTE, Reason.ROUTE_DISABLED})
 NOTHING_WAITS = {"waiting_since": None, "waiting_count": 0}
+
+
+def note_waiting(conversation_id: int, times: Collection[datetime]) -> None:
+    """Note that questions of these times wait, besides those that wait already."""
+    since = Least("waiting_since", min(times))  # PostgreSQL leaves out what is null
+    rows = Conversation.objects.filter(pk=conversation_id)
+    rows.update(waiting_since=since, waiting_count=F("waiting_count") + len(times))
 
 
 def end_wait(conversation_id: int) -> None:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import pytest
 from django.contrib.auth.models import User
 
-from bridge.models import Conversation, ConversationEntry, Delivery
+from bridge.models import Attempt, Conversation, ConversationEntry, Delivery, Message
 from bridge.operations import handing_back
 from bridge.operations.handing_back import Ask
 from bridge.pipeline.agent import takeover
+from bridge.pipeline.agent.turn import store_answer
+from bridge.pipeline.delivery import settle
+from bridge.pipeline.delivery.types import Success
 from bridge.pipeline.inbound import router
-from tests.support.factories import app, at_once, hear, route, turn
+from tests.support.factories import app, at_once, claimed, hear, route, turn
 
 pytestmark = pytest.mark.django_db(transaction=True)
-COLLEAGUES, MESSAGES = 6, 20
+COLLEAGUES, MESSAGES, ROUNDS = 6, 20, 16
 
 
 def test_of_colleagues_who_take_over_at_once_one_gets_it() -> None:
@@ -60,6 +63,32 @@ def test_a_message_at_the_moment_of_the_hand_back_is_asked_once_and_behind_the_o
     ]
     talk.refresh_from_db()
     assert (talk.mode, talk.waiting_since, talk.waiting_count) == ("bot", None, 0)
+
+
+def test_an_answer_at_the_moment_of_a_takeover_is_sent_before_it_or_not_at_all() -> None:
+    """The agent's own words may hand over too, under the same locks: nobody waits for the other for ever."""
+    route(account := app(), allow_handover=True)
+    colleague = User.objects.create_user("ann", is_staff=True)
+    for number in range(ROUNDS):
+        asked = turn(account, f"question {number}", sender=f"person{number}")
+        talk = Conversation.objects.get(messages=asked.message_id)
+        running = claimed(asked)
+        attempt = settle.open_attempt(running, {"ask": str(asked.pk)})
+        call = "wants a person" if number % 2 else None
+
+        def answer(running: Delivery = running, attempt: Attempt = attempt, call: str | None = call) -> None:
+            success = Success(running, attempt, then=lambda: store_answer(running, "late", [], call))
+            settle.mark_all_delivered([success])
+
+        at_once(answer, lambda talk=talk: takeover.take_over(talk, colleague))
+        asked.refresh_from_db()
+        talk.refresh_from_db()
+        answered = Message.objects.filter(conversation=talk, direction="out").count()
+        assert (talk.mode, talk.assignee) == ("human", colleague)
+        assert (asked.state, asked.reason, answered, talk.waiting_count) in (
+            ("delivered", "", 1, 0),
+            ("skipped", "human", 0, 1),
+        )
 
 
 def test_handed_back_by_hand_and_by_time_at_once_the_agent_is_asked_once() -> None:

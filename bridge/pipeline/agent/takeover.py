@@ -9,11 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
-from django.db.models import F
 from django.utils import timezone
 
-from bridge.models import Conversation, ConversationEntry, Delivery, Reason, State, Target
-from bridge.people import entries, peers
+from bridge.models import Conversation, ConversationEntry, Delivery, Message, Reason, State, Target
+from bridge.people import entries, open_questions, peers
 from bridge.pipeline.delivery import settle
 from bridge.pipeline.delivery.lanes import lane_of_turns
 from bridge.pipeline.replies import unread
@@ -112,11 +111,24 @@ def _keep_for_staff(row: Conversation) -> None:
     times = list(turns.values_list("message__created_at", flat=True))
     if not settle.cancel(turns, Reason.HUMAN):
         return
-    since = min([*times, *([row.waiting_since] if row.waiting_since else [])])
-    waiting = {"waiting_since": since, "waiting_count": F("waiting_count") + len(times)}
-    Conversation.objects.filter(pk=row.pk).update(**waiting)
+    open_questions.note_waiting(row.pk, times)
     if holds_requests(row.account.kind):
         unread.wake_readers(row.account_id, row.peer_id)
+
+
+def withdraw_late_answer(turn: Delivery, question: Message) -> bool:
+    """Skip a turn that was answered after staff took over; in the transaction that settles it. Return whether it was so.
+
+    Under the lock of the peer: the answer is stored before they take over, or not at all. The attempt keeps it, for staff to read.
+    """
+    peers.lock_peer(question.account_id, question.peer_kind, question.peer_id)
+    if not Conversation.objects.filter(pk=question.conversation_id, mode=Mode.HUMAN).exists():
+        return False
+    settle.withdraw(turn, Reason.HUMAN)
+    answers = Message.objects.filter(conversation=question.conversation_id, direction="out", pk__gt=question.pk)
+    if question.conversation_id and not answers.filter(source=Message.Source.STAFF).exists():
+        open_questions.note_waiting(question.conversation_id, [question.created_at])
+    return True
 
 
 def _tell_staff(conversation: Conversation, entry: ConversationEntry, by: str) -> None:

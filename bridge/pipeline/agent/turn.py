@@ -318,10 +318,17 @@ def find_call_for_staff(delivery: Delivery, text: str) -> str | None:
     return agent_text.find_handover(text) if rights.HANDOVER in delivery.payload.get("allowed", ()) else None
 
 
-def store_answer(delivery: Delivery, text: str, files: list[ContentFile[bytes]], call: str | None = None) -> Message:
-    """Store the answer of a turn, in the transaction that settles it. call: as in `find_call_for_staff`."""
+def store_answer(
+    delivery: Delivery, text: str, files: list[ContentFile[bytes]], call: str | None = None
+) -> Message | None:
+    """Store the answer of a turn, in the transaction that settles it; None where staff took over meanwhile, and it is not sent.
+
+    call: as in `find_call_for_staff`.
+    """
     if delivery.message is None:
         raise ValueError("an answer needs its question")
+    if takeover.withdraw_late_answer(delivery, delivery.message):
+        return None
     conversation = delivery.message.conversation if call is not None else None
     if conversation:
         takeover.call_staff(conversation, by_agent=True, why=call or "")

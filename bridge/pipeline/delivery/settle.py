@@ -155,6 +155,11 @@ def skip(delivery: Delivery, attempt: Attempt | None, reason: Reason) -> None:
     _check_lease(delivery, changed)
 
 
+def withdraw(delivery: Delivery, reason: Reason) -> None:
+    """sending → skipped although it succeeded, in the transaction that marked it as delivered: its result is not used."""
+    Delivery.objects.filter(pk=delivery.pk, state=State.DELIVERED).update(state=State.SKIPPED, reason=reason)
+
+
 def hand_over(delivery: Delivery, attempt: Attempt | None, failure: Failure | None, cause: Cause) -> None:
     """sending → skipped, with the parts behind it: another account sends the message. Raises LostLease."""
     now = timezone.now()

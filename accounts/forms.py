@@ -49,17 +49,6 @@ ENTER_AGAIN = _(
 )
 
 
-def show_what_was_typed(form: forms.BaseForm, name: str) -> None:
-    """Show a secret in its field again after an error, only in the answer to the request that sent it.
-
-    It is stored nowhere for that: no session, cookie, cache or log holds it, and the admin forbids browsers to cache a page. What
-    is stored already is not shown: a form that nobody has posted renders nothing.
-    """
-    widget = form.fields[name].widget
-    if form.is_bound and isinstance(widget, forms.PasswordInput):
-        widget.render_value = True
-
-
 class OneErrorPerField(forms.BaseForm):
     """Shows one error for each field, because later checks of the same field only repeat the first."""
 
@@ -111,7 +100,6 @@ class AccountForm(OneErrorPerField, _AccountForm):
             if name not in self.secrets:
                 self.initial.setdefault(name, stored.get(name, self.fields[name].initial))
                 continue
-            show_what_was_typed(self, name)
             if stored.get(name):
                 self.fields[name].required = False
                 self.fields[name].widget.attrs["placeholder"] = STORED

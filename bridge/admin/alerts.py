@@ -11,6 +11,7 @@ from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
 from bridge.admin.base import BridgeAdmin, user_of
+from bridge.admin.secret_fields import HidesSecrets, SecretAddressInput
 from bridge.admin.unfold import style
 from bridge.models import AlertChannel, AlertDelivery, AlertMessage, AlertRule, ChannelKind, RuleKind
 from bridge.models.alerts import MAX_EMAILS, NUMBERS, RULE_NUMBERS
@@ -60,13 +61,13 @@ def show_by_kind(kinds: dict[str, tuple[str, ...]]) -> dict[str, str]:
     return {name: " || ".join(["typeof kind === 'undefined'", *conditions]) for name, conditions in chosen.items()}
 
 
-class ChannelForm(_ChannelForm):
+class ChannelForm(HidesSecrets, _ChannelForm):
     """An address goes in and never comes out in full, for it holds a secret; a blank keeps the stored one."""
 
     url = forms.CharField(
         label=_("Address"),
         required=False,
-        widget=forms.URLInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+        widget=SecretAddressInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
         help_text=_("After saving only its host is shown; then leave it empty to keep it."),
     )
     emails = SimpleArrayField(

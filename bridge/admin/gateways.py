@@ -10,11 +10,12 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from accounts.fields import sealed
-from accounts.forms import ENTER_AGAIN, STORED, OneErrorPerField, show_what_was_typed
+from accounts.forms import ENTER_AGAIN, STORED, OneErrorPerField
 from accounts.health import Health
 from accounts.models import Connection
 from bridge.admin.accounts.uptime import describe_uptime
 from bridge.admin.base import TESTED, ConfiguredAdmin
+from bridge.admin.secret_fields import HidesSecrets
 from bridge.admin.unfold import style
 from bridge.connector import leases
 from bridge.operations.gateway_use import list_account_uses
@@ -41,7 +42,7 @@ CONFIGURATION = ["name", "base_url", "token", "transport", "timeout_seconds", "m
 SECRETS = ("token", "device_key", "device_token")
 
 
-class GatewayForm(OneErrorPerField, _GatewayForm):
+class GatewayForm(HidesSecrets, OneErrorPerField, _GatewayForm):
     """The token goes in and never comes out; a blank keeps the stored one."""
 
     token = PastedField(
@@ -59,10 +60,8 @@ class GatewayForm(OneErrorPerField, _GatewayForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if "token" in self.fields:
-            show_what_was_typed(self, "token")
-            if self.instance.token:
-                self.fields["token"].widget.attrs["placeholder"] = STORED
+        if "token" in self.fields and self.instance.token:
+            self.fields["token"].widget.attrs["placeholder"] = STORED
 
     def clean(self) -> dict[str, Any]:
         """A stored token goes only to the address it was entered for."""

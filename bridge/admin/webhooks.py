@@ -15,6 +15,7 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy as _
 
 from bridge.admin.base import BridgeAdmin, user_of
+from bridge.admin.secret_fields import HidesSecrets, SecretAddressInput
 from bridge.admin.unfold import style
 from bridge.models import Delivery, Event, State, Target, WebhookEndpoint
 from bridge.models.webhooks import MAX_OVERLAP_HOURS, OVERLAP_HOURS
@@ -39,13 +40,13 @@ EVENTS = dict(Event.choices)
 MAX_WAITING = 1000
 
 
-class EndpointForm(_EndpointForm):
+class EndpointForm(HidesSecrets, _EndpointForm):
     """The address goes in and never comes out in full, for many services put a secret into it; a blank keeps the stored one."""
 
     url = forms.CharField(
         label=_("Address"),
         required=False,
-        widget=forms.URLInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+        widget=SecretAddressInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
         help_text=_("Where events are posted to. After saving only its host is shown; then leave it empty to keep it."),
     )
     events = forms.MultipleChoiceField(

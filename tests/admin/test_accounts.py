@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.contrib.messages import get_messages
-from django.contrib.sessions.models import Session
 from django.db import IntegrityError, transaction
 from django.urls import reverse
 
@@ -169,36 +168,6 @@ def test_a_form_names_the_menu_in_the_consoles_own_words(boss: Client, kind: str
     assert place in page
     others = {"official_account": "开发管理", "mini_program": "基本配置"}
     assert others.get(kind, "未知") not in page
-
-
-SECRETS = ("secret", "token", "encoding_aes_key")
-
-
-def value_of(page: str, name: str) -> str | None:
-    tag = next(tag for tag in re.findall(r"<input[^>]*>", page) if f'name="{name}"' in tag)
-    found = re.search(r'value="([^"]*)"', tag)
-    return found and found[1]
-
-
-def test_an_error_keeps_the_secrets_that_were_typed(boss: Client) -> None:
-    """They go back to who sent them, in the answer to that request, which nobody may store; and are asked for by no other page."""
-    response = boss.post(ADD, {**NEW, "agent_id": "x"})
-    page = response.content.decode()
-    assert [value_of(page, name) for name in SECRETS] == [factories.APP_FIELDS_WITH_SEATS[name] for name in SECRETS]
-    assert "no-store" in response.headers["Cache-Control"]
-    again = boss.get(ADD).content.decode()
-    assert [value_of(again, name) for name in SECRETS] == [None] * 3
-    assert not any(
-        str(factories.APP_FIELDS_WITH_SEATS[name]) in str(row) for row in Session.objects.all() for name in SECRETS
-    )
-
-
-def test_an_error_shows_no_secret_that_is_stored(boss: Client) -> None:
-    account = factories.account()
-    blank = dict.fromkeys(SECRETS, "")
-    page = boss.post(url("change", account.pk), {**NEW, **blank, "secret": "typed", "agent_id": "x"}).content.decode()
-    assert value_of(page, "secret") == "typed"
-    assert not any(str(factories.APP_FIELDS_WITH_SEATS[name]) in page for name in SECRETS)
 
 
 def test_two_accounts_cannot_have_one_name(boss: Client) -> None:

@@ -72,6 +72,9 @@ def test_messages_of_one_conversation_and_of_one_type(boss: Client, world: facto
     """The first is where *Search its messages* leads."""
     page = boss.get(reverse("admin:bridge_conversation_change", args=[world.person.pk])).content.decode()
     assert f'{reverse("admin:bridge_message_changelist")}?conversation={world.person.pk}"' in page
+    assert f'{reverse("admin:bridge_delivery_changelist")}?conversation={world.person.pk}"' in page
+    its = Delivery.objects.filter(message__conversation=world.person).order_by("-pk")
+    assert listed(boss, "bridge_delivery", f"conversation={world.person.pk}") == list(its)
     assert listed(boss, "bridge_message", f"conversation={world.person.pk}") == [
         world.uncertain.message,
         world.dead.message,

@@ -90,17 +90,13 @@ class Desk:
             else:
                 field.fill(value)
 
-    def press(self, name: str, role: Literal["button", "link"] = "button", *, refused: bool = False) -> None:
-        """Press the first that is called so and leads to another page. The name of an icon may follow its own.
-
-        refused: the form comes back with what was typed, secrets too.
-        """
+    def press(self, name: str, role: Literal["button", "link"] = "button") -> None:
+        """Press the first that is called so and leads to another page. The name of an icon may follow its own."""
         called = re.compile(rf"^\s*{re.escape(name)}(\s+[a-z_]+)?\s*$")
         self._status = 200
         with self.page.expect_navigation(wait_until="load"):
             self.page.get_by_role(role, name=called).first.click()
-        if not refused:
-            self.look()
+        self.look()
 
     def follow(self, name: str) -> None:
         self.press(name, "link")

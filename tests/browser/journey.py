@@ -88,7 +88,7 @@ def add_the_bot(day: Day) -> None:
     desk.follow("Add: WeCom AI bot")
     known = {"name": "AI bot", "bot_id": BOT, "bot_name": BOT_NAME, "corp_id": CORP, "token": day.bot.token}
     desk.fill(**known, encoding_aes_key=day.bot.aes_key[:-1], api_base_url=day.company.url)
-    desk.press("Save", refused=True)
+    desk.press("Save")
     desk.sees("43 characters")
     desk.fill(token=day.bot.token, encoding_aes_key=day.bot.aes_key)
     desk.press("Save")
@@ -106,7 +106,7 @@ def add_the_app(day: Day) -> None:
     desk.go(f"{ADMIN}/accounts/channelaccount/add/?kind=wecom_app")
     known = {"name": "Company app", "corp_id": CORP, "agent_id": str(AGENT), "api_base_url": day.company.url}
     desk.fill(**known, secret=day.app.secret, token=day.app.token, encoding_aes_key="too short")
-    desk.press("Save", refused=True)
+    desk.press("Save")
     desk.sees("43 characters")
     desk.fill(secret=day.app.secret, token=day.app.token, encoding_aes_key=day.app.aes_key)
     desk.press("Save")

@@ -60,6 +60,9 @@ def admin_pages(client: Client) -> Iterator[Page]:
         for name, more in (("report", ""), *files):
             yield Page(f"{name} by {by}", f"{reverse('reports')}?{REPORT}&by={by}{more}")
     yield from list_pages(client, "dead letters", reverse("admin:bridge_delivery_dead_letters"))
+    for label, conversation in samples(Conversation).items():
+        address = f"{reverse('admin:bridge_delivery_changelist')}?conversation={conversation.pk}"
+        yield Page(f"deliveries of the {label} conversation", address)
 
 
 def list_pages(client: Client, name: str, address: str) -> Iterator[Page]:

@@ -19,6 +19,7 @@ from accounts.models import ChannelAccount, kind_choices
 from bridge.admin.accounts import scan
 from bridge.admin.accounts.panels import PANELS, PanelsOfAccount
 from bridge.admin.base import TESTED, ConfiguredAdmin, user_of
+from bridge.admin.secret_fields import HidesSecrets
 from bridge.admin.unfold import style
 from bridge.security.permissions import HIDDEN
 from bridge.ui import formatting
@@ -168,7 +169,7 @@ class AccountAdmin(ConfiguredAdmin[ChannelAccount]):
 
     def get_form(self, request: Any, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         kind = obj.kind if obj else request.GET["kind"]
-        base = account_form(kind) if kind in KINDS else forms.ModelForm
+        base = _page_form(kind) if kind in KINDS else forms.ModelForm
         made = super().get_form(request, obj, change, **{"form": base, **kwargs})
         for field in made.base_fields.values():
             style(field)
@@ -236,6 +237,10 @@ class AccountAdmin(ConfiguredAdmin[ChannelAccount]):
         if account.enabled:
             account.revive()
         self.notify(request, account, _("Enabled.") if account.enabled else _("Disabled."))
+
+
+def _page_form(kind: str) -> type[AccountForm]:
+    return type("AccountPageForm", (HidesSecrets, account_form(kind)), {"__module__": __name__})
 
 
 def _channel(account: ChannelAccount) -> Channel:

@@ -13,9 +13,11 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy as _
 
 from bridge.admin.base import user_of
+from bridge.admin.conversations.messages import ConversationFilter
 from bridge.admin.deliveries.bulk import BulkAdmin
 from bridge.admin.filters import CodeFilter, TimeFilter
-from bridge.models import Delivery, State
+from bridge.admin.paging import row_number
+from bridge.models import Delivery, Message, State
 from bridge.operations.dashboard import DEAD, REVIEW
 from bridge.operations.waiting import Wait, explain_waits
 from bridge.security.permissions import HIDDEN, hide_errors, may_read
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
     from django.http import HttpRequest
     from django.utils.safestring import SafeString
+
+# Of one conversation the deliveries of so many messages are listed: a busy one has hundreds of thousands.
+MAX_MESSAGES = 2000
 
 
 class OpenWorkFilter(admin.SimpleListFilter):
@@ -48,6 +53,17 @@ class OpenWorkFilter(admin.SimpleListFilter):
         return queryset.filter(choices[self.value() or ""]) if self.value() in choices else queryset
 
 
+class DeliveriesOfConversation(ConversationFilter):
+    """Deliveries of the newest messages of a conversation, which a link set. Uses the index message_transcript."""
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        number = row_number(self.value() or "")
+        if number is None:
+            return queryset
+        newest = Message.objects.filter(conversation=number).order_by("-id")[:MAX_MESSAGES]
+        return queryset.filter(message__in=newest.values("pk"))
+
+
 class DeliveryListAdmin(BulkAdmin):
     """The columns, filters and search that the lists of deliveries and of dead letters share."""
 
@@ -59,6 +75,7 @@ class DeliveryListAdmin(BulkAdmin):
         OpenWorkFilter,
         TimeFilter,
         CodeFilter,
+        DeliveriesOfConversation,
         "state",
         "reason",
         "target",

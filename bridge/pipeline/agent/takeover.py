@@ -121,13 +121,16 @@ def withdraw_late_answer(turn: Delivery, question: Message) -> bool:
 
     Under the lock of the peer: the answer is stored before they take over, or not at all. The attempt keeps it, for staff to read.
     """
+    conversation = question.conversation_id
+    if conversation is None:
+        return False
     peers.lock_peer(question.account_id, question.peer_kind, question.peer_id)
-    if not Conversation.objects.filter(pk=question.conversation_id, mode=Mode.HUMAN).exists():
+    if not Conversation.objects.filter(pk=conversation, mode=Mode.HUMAN).exists():
         return False
     settle.withdraw(turn, Reason.HUMAN)
-    answers = Message.objects.filter(conversation=question.conversation_id, direction="out", pk__gt=question.pk)
-    if question.conversation_id and not answers.filter(source=Message.Source.STAFF).exists():
-        open_questions.note_waiting(question.conversation_id, [question.created_at])
+    answers = Message.objects.filter(conversation=conversation, direction="out", pk__gt=question.pk)
+    if not answers.filter(source=Message.Source.STAFF).exists():
+        open_questions.note_waiting(conversation, [question.created_at])
     return True
 
 

@@ -8,7 +8,7 @@ COVERAGE := --cov=bridge --cov=accounts --cov=channels_wechat --cov=openclaw --c
 # Everywhere the same: warnings, leaks and wrong threads show themselves.
 PYTEST := PYTHONDEVMODE=1 $(BIN)/python -m pytest
 
-.PHONY: help demo run manage test lint messages structure real browser kills chaos wechaty passive production siege audit acceptance bench million clean
+.PHONY: help demo run manage test lint messages structure real browser kills chaos replays wechaty passive production siege audit acceptance bench million clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -53,6 +53,9 @@ kills: $(VENV)/.dev ## a minute of chaos
 
 chaos: $(VENV)/.dev ## each message three times while processes, servers and the platform fail at random (MESSAGES=10000 SEED=… JSON=1)
 	@$(BIN)/python -m tests.acceptance.chaos --messages $(or $(MESSAGES),10000) $(if $(SEED),--seed $(SEED)) $(if $(JSON),--json)
+
+replays: $(VENV)/.dev ## 100 000 failed deliveries: how long their plan takes, and a run of some through kills (RUN=6000, 0 for all: half an hour; RATE=50)
+	@$(BIN)/python -m tests.acceptance.replays --run $(or $(RUN),6000) --rate $(or $(RATE),50) $(ARGS)
 
 wechaty: $(VENV)/.dev ## a personal account over Wechaty's real puppet service while either side breaks, and its own echo (ARGS="--only breaks,echo")
 	@command -v npm >/dev/null || $(call install,npm)

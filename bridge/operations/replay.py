@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from accounts.channels import build_channel
-from bridge.models import ERASED, Delivery, Reason, State, Target
+from bridge.models import ERASED, Delivery, Message, Reason, State, Target
 from bridge.operations.obstacles import Obstacle
 from bridge.people import peers
 from bridge.pipeline.delivery import retry_policy, settle
@@ -119,9 +119,12 @@ def _find_sent_by_others(deliveries: Iterable[Delivery]) -> set[int]:
     """Return the ids of those whose message another account sends or has sent in its place."""
     messages = {row.pk: row.message for row in deliveries if row.target == Target.CHANNEL and row.message}
     origins = {pk: message.instead_of_id or message.pk for pk, message in messages.items()}
-    family = Q(message__in=origins.values()) | Q(message__instead_of__in=origins.values())
-    sent = Delivery.objects.filter(family, target=Target.CHANNEL).exclude(state__in=(State.DEAD, State.SKIPPED))
-    found = {(origin or pk, pk) for origin, pk in sent.values_list("message__instead_of", "message")}
+    # Two queries, each by its index: as one, PostgreSQL reads all deliveries.
+    known = Message.objects.filter(Q(pk__in=origins.values()) | Q(instead_of__in=origins.values()))
+    family = dict(known.order_by().values_list("pk", "instead_of"))
+    sent = Delivery.objects.filter(message__in=family, target=Target.CHANNEL)
+    sent = sent.exclude(state__in=(State.DEAD, State.SKIPPED)).order_by()
+    found = {(family[pk] or pk, pk) for pk in sent.values_list("message", flat=True)}
     return {
         pk for pk, message in messages.items() if any(o == origins[pk] and other != message.pk for o, other in found)
     }
@@ -233,10 +236,12 @@ def _queue_again(delivery: Delivery) -> str:
     return str(Obstacle(code).label) if code else ""
 
 
-def queue_again(delivery: Delivery, change: Callable[[list[Route]], list[Route]] = list) -> str:
+def queue_again(
+    delivery: Delivery, change: Callable[[list[Route]], list[Route]] = list, *, is_only_part: bool = False
+) -> str:
     """Queue a delivery whose peer is locked. Return a `Reason` or an `Obstacle` why it was not queued; empty where it was.
 
-    change: as in `router.route_again`.
+    change: as in `router.route_again`. is_only_part: known to have no later parts that wait.
     """
     if delivery.target == Target.AGENT and delivery.message:
         rerouted = router.route_again(delivery.message, change)
@@ -250,7 +255,8 @@ def queue_again(delivery: Delivery, change: Callable[[list[Route]], list[Route]]
         )
     if not _requeue(delivery):
         return str(Obstacle.CHANGED)
-    _put_later_parts_behind(delivery)
+    if not is_only_part:
+        _put_later_parts_behind(delivery)
     return ""
 
 

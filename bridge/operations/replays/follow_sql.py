@@ -1,4 +1,4 @@
-"""The statement by which the items of a run follow their deliveries."""
+"""The statements by which the items of a run are stored and follow their deliveries."""
 
 from __future__ import annotations
 
@@ -19,6 +19,11 @@ class InFlight(NamedTuple):
     total: int
 
 
+# Write what became of items of a run that were queued, or could not be. items: a row for each, as JSON.
+STORE = """
+UPDATE bridge_replayitem i SET result = x.result, detail = x.detail, before = x.before, replays = x.replays
+FROM jsonb_to_recordset(%(items)s::jsonb) AS x(delivery bigint, result text, detail text, before jsonb, replays int)
+WHERE i.run_id = %(run)s AND i.delivery_id = x.delivery RETURNING i.delivery_id"""
 # Write what became of the deliveries of a run that were not over, found by the index replay_item_result; returns those that changed.
 FOLLOW = Statement(
     FollowedItem,

@@ -7,11 +7,13 @@ them. So a process that is killed at any moment has queued each item once or not
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.db import transaction
-from django.db.models import OuterRef, Subquery
+from django.db import connection, transaction
+from django.db.models import BigIntegerField, OuterRef, Subquery
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from accounts import lease, limits
@@ -25,12 +27,15 @@ from bridge.runtime.wakeups.publish import Topic, notify
 
 if TYPE_CHECKING:
     import threading
+    from collections.abc import Iterator
     from datetime import datetime
 
 # A lost worker's run goes on after LEASE_SECONDS. A step comes every STEP_SECONDS and queues at most STEP_ITEMS.
 LEASE_SECONDS = 10
-STEP_SECONDS = 0.1
-STEP_ITEMS = 100
+STEP_SECONDS = 0.2
+STEP_ITEMS = 200
+# Of a plan that was just made PostgreSQL has no figures yet, and would read all of its items for the next ones instead of walking on.
+IN_ORDER, IN_ANY_ORDER = "SET LOCAL enable_bitmapscan = off", "SET LOCAL enable_bitmapscan TO DEFAULT"
 # What was not used of the rate for so long is lost, so that nothing comes in a burst after a pause.
 MOST_CATCH_UP = timedelta(seconds=1)
 # A run has at most the deliveries of so many seconds under way at an account, and at least so many: what people write meanwhile must not
@@ -69,10 +74,10 @@ def step(pk: int, holder: str) -> None:
     counts = Counter(run.results)
     _follow(run, counts)
     since = max(run.paced_at or now, now - MOST_CATCH_UP)
-    items, is_last = _next_items(run, min(STEP_ITEMS, int((now - since).total_seconds() * run.rate)))
+    items, none_waits = _next_items(run, min(STEP_ITEMS, int((now - since).total_seconds() * run.rate)))
     counts += queue_items(run, items) if items else Counter()
     run.paced_at = since + timedelta(seconds=len(items) / run.rate)
-    _store(run, counts, now if is_last and not counts[ReplayResult.QUEUED] else None)
+    _store(run, counts, now if none_waits and not counts[ReplayResult.QUEUED] else None)
     if items:
         transaction.on_commit(lambda: notify(Topic.ASK, Topic.SEND, Topic.HOOK, Topic.SOCKET))
 
@@ -105,36 +110,47 @@ def _store(run: ReplayRun, counts: Counter[str], finished_at: datetime | None) -
 
 
 def _next_items(run: ReplayRun, most: int) -> tuple[list[ReplayItem], bool]:
-    """Return the next items for whose accounts there is room, and whether no item is left behind them."""
-    account = Delivery.objects.filter(pk=OuterRef("delivery_id")).values("account_id")[:1]
+    """Return the next items for whose accounts there is room, and whether none waits any more.
+
+    The run's place moves to the first that waits.
+    """
+    account = Subquery(Delivery.objects.filter(pk=OuterRef("delivery_id")).values("account_id")[:1])
     rows: Any = ReplayItem.objects.filter(run=run, delivery__gt=run.position, chosen=True, result="")
-    rows = rows.order_by("delivery_id").annotate(account=Subquery(account))
-    room = _Room(run)
-    found = list(rows.exclude(account__in=room.full)[: most + 1]) if room.full else list(rows[: most + 1])
-    taken = [item for item in found[:most] if room.take(item.account)]
-    if taken and not room.full:
-        run.position = taken[-1].delivery_id
-    is_last = len(taken) == len(found) and not (room.full and rows.exists())
-    return taken, is_last
+    rows = rows.order_by("delivery_id").annotate(account=Coalesce(account, 0, output_field=BigIntegerField()))
+    with _in_order():
+        first = rows.first()
+        run.position = first.delivery_id - 1 if first else run.last_id
+        if first is None or most < 1:
+            return [], first is None
+        room = _Room(run)
+        found = list(rows.exclude(account__in=room.full)[:most] if room.full else rows[:most])
+    return [item for item in found if room.take(item.account)], False
+
+
+@contextmanager
+def _in_order() -> Iterator[None]:
+    """Let PostgreSQL walk along an index, also where it expects few rows."""
+    with connection.cursor() as cursor:
+        cursor.execute(IN_ORDER)
+        yield
+        cursor.execute(IN_ANY_ORDER)
 
 
 class _Room:
-    """How many more deliveries of each account a run may have under way. full: accounts that take none now."""
+    """How many more deliveries of each account a run may have under way; 0 stands for those without one. full: those that take none now."""
 
     def __init__(self, run: ReplayRun) -> None:
         self.run = run
         self.most = max(LEAST_BACKLOG, run.rate * BACKLOG_SECONDS)
         self.under_way = {row.account_id: row.total for row in follow_sql.IN_FLIGHT.fetch(run=run.pk)}
         self._room: dict[int, int] = {}
-        self.full = [account for account in self.under_way if account and self._left(account) <= 0]
+        self.full = [account for account in self.under_way if self._left(account) <= 0]
 
-    def take(self, account: int | None) -> bool:
+    def take(self, account: int) -> bool:
         """Count one more delivery of this account. Return False where there is no room."""
-        key = account or 0
-        if self._left(key) <= 0:
-            self.full.append(key)
+        if self._left(account) <= 0:
             return False
-        self._room[key] -= 1
+        self._room[account] -= 1
         return True
 
     def _left(self, key: int) -> int:

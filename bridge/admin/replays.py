@@ -187,9 +187,9 @@ class ReplayRunAdmin(ReadOnlyAdmin[ReplayRun]):
         outlooks = [one for one in request.POST.getlist("outlook") if one in Outlook.values]
         single = [number for text in request.POST.getlist("delivery") if (number := row_number(text))]
         rate = min(row_number(request.POST.get("rate", "")) or run.rate, MAX_RATE)
-        self._control(
-            request, run, lambda: control.start(run, user_of(request), outlooks=outlooks, deliveries=single, rate=rate)
-        )
+        # The boxes of what has an unknown outcome say that it may arrive twice.
+        chosen: dict[str, Any] = {"outlooks": outlooks, "deliveries": single, "twice": True}
+        self._control(request, run, lambda: control.start(run, user_of(request), **chosen, rate=rate))
 
     def run_pause(self, request: HttpRequest, run: ReplayRun) -> None:
         self._control(request, run, lambda: control.pause(run))

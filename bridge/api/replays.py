@@ -142,13 +142,17 @@ class RunSerializer(StrictSerializer, serializers.Serializer[Any]):
     outlooks = serializers.ListField(
         child=serializers.ChoiceField(Outlook.choices),
         required=False,
-        help_text="The groups that go. `unknown` means: these may arrive twice, and you want that.",
+        help_text="The groups that go. `unknown` needs `possibly_twice`.",
     )
     deliveries = serializers.ListField(
         child=serializers.IntegerField(min_value=1, max_value=2**63 - 1),
         required=False,
         max_length=10_000,
-        help_text="Single ones that go beside the groups; of those with an unknown outcome too.",
+        help_text="Single ones that go beside the groups; those with an unknown outcome need `possibly_twice`.",
+    )
+    possibly_twice = serializers.BooleanField(
+        default=False,
+        help_text="Confirms that what has an unknown outcome may arrive twice. Needed where any of it is chosen.",
     )
     rate = serializers.IntegerField(min_value=1, max_value=MAX_RATE, required=False, help_text="Deliveries a second.")
     name = serializers.CharField(max_length=100, required=False)
@@ -213,7 +217,9 @@ class Replays(mixins.ListModelMixin, mixins.RetrieveModelMixin, ApiView):
         """Run a plan: the chosen deliveries are queued, `rate` a second, each once."""
         serializer = RunSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        return self._do(lambda run: control.start(run, user_of(request), **serializer.validated_data))
+        given = {**serializer.validated_data}
+        twice = given.pop("possibly_twice")
+        return self._do(lambda run: control.start(run, user_of(request), twice=twice, **given))
 
     @extend_schema(request=None, responses=ReplayRunSerializer)
     @action(detail=True, methods=["post"])
@@ -246,11 +252,13 @@ class Replays(mixins.ListModelMixin, mixins.RetrieveModelMixin, ApiView):
         return self._do(control.look_again)
 
     def _do(self, act: Callable[[ReplayRun], Any]) -> Response:
-        """Raises Conflict where the replay is in another state, Refused where nothing can be done."""
+        """Raises Conflict where it is in another state, ValidationError without a confirmation, Refused where nothing can be done."""
         run = self.get_object()
         try:
             act(run)
         except control.CannotControl as refused:
+            if refused.code == "twice":
+                raise ValidationError({"possibly_twice": [str(refused)]}) from refused
             error = Conflict if refused.code == "state" else Refused
             raise error(str(refused), f"cannot_replay_{refused.code}") from refused
         run.refresh_from_db()

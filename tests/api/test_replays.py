@@ -81,6 +81,19 @@ def test_a_wrong_plan_names_what_is_wrong(boss: Client, world: World, body: Any,
     assert not ReplayRun.objects.filter(key="night").exists()
 
 
+@pytest.mark.parametrize("single", [False, True])
+def test_what_may_arrive_twice_needs_a_confirmation(boss: Client, world: World, single: bool) -> None:
+    pk = post(boss, body={"kind": "again"}).json()["id"]
+    chosen = {"outlooks": [], "deliveries": [world.uncertain.pk]} if single else {"outlooks": ["unknown"]}
+    for unclear in ({}, {"possibly_twice": False}):
+        answer = post(boss, f"{pk}/run/", {**chosen, **unclear})
+        assert (answer.status_code, list(answer.json()["details"])) == (400, ["possibly_twice"])
+        assert "may arrive twice" in answer.json()["details"]["possibly_twice"][0]
+    assert ReplayRun.objects.get(pk=pk).state == "planned"
+    confirmed = post(boss, f"{pk}/run/", {**chosen, "possibly_twice": True}).json()
+    assert (confirmed["state"], confirmed["chosen"]) == ("running", 1)
+
+
 def test_nothing_chosen_is_refused(boss: Client, world: World) -> None:
     pk = post(boss, body=plan_of("81013")).json()["id"]
     answer = post(boss, f"{pk}/run/", {"outlooks": []})

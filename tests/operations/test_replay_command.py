@@ -42,7 +42,11 @@ def test_a_plan_is_made_run_and_taken_back(world: factories.World) -> None:
 def test_only_named_groups_go(world: factories.World) -> None:
     replay("plan")
     run = ReplayRun.objects.get()
-    replay("run", run.pk, "--outlook", "unknown")
+    with pytest.raises(CommandError, match="may arrive twice.*--possibly-twice"):
+        replay("run", run.pk, "--outlook", "unknown")
+    run.refresh_from_db()
+    assert (run.state, run.items.filter(chosen=True, planned="unknown").count()) == ("planned", 0)
+    replay("run", run.pk, "--outlook", "unknown", "--possibly-twice")
     assert [item.delivery_id for item in run.items.filter(chosen=True)] == [world.uncertain.pk]
 
 

@@ -263,7 +263,10 @@ def test_an_uncertain_one_goes_where_it_is_chosen_and_is_marked(account: Channel
     run = plan.make_plan("again", FAILED)
     with pytest.raises(control.CannotControl, match="chosen"):
         control.start(run)
-    step(started(run, deliveries=[one.pk]))
+    for chosen in ({"deliveries": [one.pk]}, {"outlooks": ["unknown"]}):
+        with pytest.raises(control.CannotControl, match="arrive twice"):
+            control.start(run, **chosen)  # type: ignore[arg-type]
+    step(started(run, deliveries=[one.pk], twice=True))
     assert results(run) == ["queued", ""]
     assert (row(one).possibly_twice, row(other).state) == (True, "uncertain")
 

@@ -29,6 +29,9 @@ class Command(BaseCommand):
         running.add_argument(
             "--outlook", action="append", choices=Outlook.values, help="a group of the plan that goes; may be repeated"
         )
+        running.add_argument(
+            "--possibly-twice", action="store_true", help="confirms that what has an unknown outcome may arrive twice"
+        )
         running.add_argument("number", type=int)
         for verb, text in (
             ("status", "show a replay"), ("pause", "pause it"), ("resume", "go on"), ("cancel", "end it"), ("undo", "take back"),
@@ -44,11 +47,13 @@ class Command(BaseCommand):
             raise CommandError(f"There is no replay {options['number']}.")
         try:
             if verb == "run":
-                control.start(run, outlooks=options["outlook"], rate=options["rate"])
+                twice = options["possibly_twice"]
+                control.start(run, outlooks=options["outlook"], rate=options["rate"], twice=twice)
             elif verb != "status":
                 getattr(control, verb)(run)
         except control.CannotControl as refused:
-            raise CommandError(str(refused)) from refused
+            how = " (--possibly-twice)" if refused.code == "twice" else ""
+            raise CommandError(f"{refused}{how}") from refused
         self._show(run)
 
     def _plan(self, options: dict[str, Any]) -> ReplayRun:

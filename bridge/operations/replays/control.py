@@ -9,7 +9,7 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from bridge.models import ReplayItem, ReplayResult, ReplayRun, ReplayState
+from bridge.models import Outlook, ReplayItem, ReplayResult, ReplayRun, ReplayState
 from bridge.models.replays import IMPOSSIBLE
 from bridge.operations.replays import plan
 from bridge.pipeline.delivery import settle
@@ -33,6 +33,9 @@ ALLOWED = {
 REFUSALS = {
     "state": _("This replay is in another state now: look again."),
     "nothing": _("Nothing is chosen: choose at least one group or one delivery."),
+    "twice": _(
+        "Some of the chosen deliveries may have arrived already: confirm that they may arrive twice, or leave them out."
+    ),
     "left": _("Everything has left already: nothing can be taken back."),
 }
 
@@ -52,18 +55,20 @@ def start(
     *,
     outlooks: Collection[str] | None = None,
     deliveries: Collection[int] = (),
+    twice: bool = False,
     rate: int | None = None,
     name: str = "",
 ) -> None:
     """Choose and run. outlooks: the groups that go, those chosen before where it is None; deliveries: single ones that go too.
 
-    `unknown` among the outlooks, or a delivery of that group, means that the caller was told that it may arrive twice.
-    Raises CannotControl.
+    twice: whoever runs it was told that what has an unknown outcome may arrive twice, and wants it. Raises CannotControl.
     """
     row = _lock(run, "run")
     _choose(row, outlooks, deliveries)
     if not row.chosen:
         raise CannotControl("nothing")
+    if not twice and ReplayItem.objects.filter(run=row, chosen=True, planned=Outlook.UNKNOWN).exists():
+        raise CannotControl("twice")
     row.rate, row.name = rate or row.rate, name[:100] or row.name
     row.state, row.started_at, row.started_by = ReplayState.RUNNING, timezone.now(), by
     row.paced_at = row.started_at

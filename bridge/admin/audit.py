@@ -133,7 +133,7 @@ def describe_entry(entry: LogEntry) -> str:
 def list_changes(entry: LogEntry) -> list[dict[str, str]]:
     """Return for each changed field its label, its old value and its new value."""
     return [
-        {"field": _find_label(entry, name), **_before_and_after(change, _displayed_values(entry, name))}
+        {"field": _find_label(entry, name), **_before_and_after(change, _displayed_values(entry, name, change))}
         for name, change in sorted(entry.changes_dict.items())
     ]
 
@@ -146,15 +146,18 @@ def _find_label(entry: LogEntry, name: str) -> str:
         return name
 
 
-def _displayed_values(entry: LogEntry, name: str) -> dict[str, str]:
-    """Return how pages show the stored values of this field: true and false, nothing, and the values of a choice."""
+def _displayed_values(entry: LogEntry, name: str, change: Any) -> dict[str, str]:
+    """Return how pages show the stored values of this field: true and false, nothing, the values of a choice, and the names of rows."""
     words = {"None": "", "True": str(_("yes")), "False": str(_("no"))}
     model: Any = entry.content_type.model_class()
     try:
-        choices = model._meta.get_field(name).flatchoices
+        field = model._meta.get_field(name)
     except (AttributeError, FieldDoesNotExist):
-        choices = []
-    return {**words, **{str(value): str(label) for value, label in choices}}
+        return words
+    if field.many_to_one:
+        numbers = [value for value in change if str(value).isdigit()]
+        return {**words, **{str(row.pk): str(row) for row in field.related_model._base_manager.filter(pk__in=numbers)}}
+    return {**words, **{str(value): str(label) for value, label in getattr(field, "flatchoices", ())}}
 
 
 def _before_and_after(change: Any, words: dict[str, str]) -> dict[str, str]:

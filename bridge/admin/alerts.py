@@ -11,6 +11,7 @@ from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
 from bridge.admin.base import BridgeAdmin, user_of
+from bridge.admin.export import Column, columns
 from bridge.admin.secret_fields import HidesSecrets, SecretAddressInput
 from bridge.admin.unfold import style
 from bridge.models import AlertChannel, AlertDelivery, AlertMessage, AlertRule, ChannelKind, RuleKind
@@ -137,6 +138,22 @@ class ChannelAdmin(AlertsAdmin):
     )
     buttons = dict.fromkeys(("test", "switch", "rotate"), "bridge.change_alertchannel")
     conditional_fields = show_by_kind(CHANNEL_KINDS)
+    exported = columns(
+        Column("id", _("number")),
+        "name",
+        "kind",
+        Column("target"),
+        Column("state"),
+        "language",
+        "quiet_from",
+        "quiet_until",
+        "max_per_hour",
+        Column("last_result"),
+        Column("last_sent", read=lambda row: row.last and row.last.created_at),
+        "failures",
+        "created_at",
+    )
+    exported_with = ("account",)
 
     @admin.display(description=_("to"))
     def target(self, channel: AlertChannel) -> str:
@@ -162,9 +179,10 @@ class ChannelAdmin(AlertsAdmin):
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         channels.add_environment_channels()
-        found = super().get_changelist_instance(request)
-        _load_last(found.result_list)
-        return found
+        return super().get_changelist_instance(request)
+
+    def load_details(self, request: HttpRequest, rows: list[AlertChannel]) -> None:  # noqa: ARG002
+        _load_last(rows)
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).defer("secret", "account__credentials")
@@ -262,6 +280,16 @@ class RuleAdmin(AlertsAdmin):
     buttons = {"switch": "bridge.change_alertrule"}
     empty_hint = _("Without a rule nobody is told of anything.")
     conditional_fields = show_by_kind(RULE_KINDS)
+    exported = columns(
+        Column("id", _("number")),
+        Column("title"),
+        Column("watches"),
+        "enabled",
+        Column("channel_names"),
+        Column("accounts", _("accounts"), lambda row: [str(account) for account in row.accounts.all()]),
+        "reminder_hours",
+        "created_at",
+    )
 
     @admin.display(description=_("rule"), ordering="name")
     def title(self, rule: AlertRule) -> str:
@@ -290,11 +318,12 @@ class RuleAdmin(AlertsAdmin):
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         channels.add_environment_channels()
-        found = super().get_changelist_instance(request)
+        return super().get_changelist_instance(request)
+
+    def load_details(self, request: HttpRequest, rows: list[AlertRule]) -> None:  # noqa: ARG002
         everything = list(AlertChannel.objects.filter(rules=None).only("name"))
-        for rule in found.result_list:
-            rule.channels_of_all = everything
-        return found
+        for rule in rows:
+            rule.channels_of_all = everything  # type: ignore[attr-defined]  # for a column
 
     def get_fields(self, request: HttpRequest, obj: AlertRule | None = None) -> Any:
         return [name for name in RULE_FIELDS if obj is None or obj.kind in RULE_KINDS.get(name, (obj.kind,))]

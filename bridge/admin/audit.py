@@ -13,11 +13,14 @@ from django.core.exceptions import FieldDoesNotExist
 from django.db.models import Q
 from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
+from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 
 from bridge.admin.base import ReadOnlyAdmin
+from bridge.admin.export import Column, columns
 from bridge.admin.paging import row_number
-from bridge.models import Delivery
+from bridge.models import Delivery, SavedFilter
 from bridge.ui import formatting
 
 if TYPE_CHECKING:
@@ -42,7 +45,7 @@ class ModelFilter(admin.SimpleListFilter):
     title, parameter_name = _("what"), "what"
 
     def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, Any]]:
-        models = [*auditlog.get_models(), Delivery]
+        models = [*auditlog.get_models(), Delivery, SavedFilter]
         kinds = ContentType.objects.get_for_models(*models)
         return sorted(
             ((str(kind.pk), model._meta.verbose_name) for model, kind in kinds.items()), key=lambda one: one[1]
@@ -71,6 +74,16 @@ class AuditAdmin(ReadOnlyAdmin[LogEntry]):
     list_filter = (ModelFilter, ActorFilter, "action")
     search_fields = ("object_id",)
     search_help_text = _("Number, or name of the staff")
+    exported = columns(
+        Column("id", _("number")),
+        Column("timestamp", _("when")),
+        Column("who"),
+        Column("what"),
+        Column("action_done"),
+        Column("changes", _("changes"), lambda entry: _write_changes(entry)),
+        Column("rows", _("numbers"), lambda entry: (entry.additional_data or {}).get("rows", [])),
+        Column("remote_addr"),
+    )
     empty_hint = _("Changes by staff and scripts are listed here.")
 
     @admin.display(description=_("what"))
@@ -127,7 +140,35 @@ def describe_action(entry: LogEntry) -> str:
 
 
 def describe_entry(entry: LogEntry) -> str:
-    return str((entry.additional_data or {}).get("action", ""))
+    """Return the sentence of an action; empty where the changed fields say what was done."""
+    data = entry.additional_data or {}
+    return _describe_download(data["download"]) if "download" in data else str(data.get("action", ""))
+
+
+def _describe_download(download: dict[str, Any]) -> str:
+    """Return what was downloaded, with the address of what it was, and whether it came to its end."""
+    address = f"{reverse('admin:' + download['list'])}?{download['filter']}".rstrip("?")
+    if download["rows"] is None:
+        return _now("Began to download rows as CSV: %(address)s") % {"address": address}
+    words = {"n": download["rows"], "address": address}
+    if not download["is_whole"]:
+        text = ngettext(
+            "Downloaded %(n)d row as CSV, then stopped: %(address)s",
+            "Downloaded %(n)d rows as CSV, then stopped: %(address)s",
+            download["rows"],
+        )
+        return text % words
+    return (
+        ngettext(
+            "Downloaded %(n)d row as CSV: %(address)s", "Downloaded %(n)d rows as CSV: %(address)s", download["rows"]
+        )
+        % words
+    )
+
+
+def _write_changes(entry: LogEntry) -> list[str]:
+    """Return for each changed field what it was and became, as the page of the entry shows it."""
+    return [f"{each['field']}: {each['before']} → {each['after']}" for each in list_changes(entry)]
 
 
 def list_changes(entry: LogEntry) -> list[dict[str, str]]:

@@ -9,21 +9,19 @@ from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, reverse
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
+from bridge.admin.lists import ListAdmin
 from bridge.admin.paging import CURSOR_PARAMETERS, UncountedPaginator, page_number
-from bridge.admin.unfold import ModelAdmin, Row
+from bridge.admin.unfold import Row
 from bridge.security import audit
 from bridge.security.permissions import may_read
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from django.contrib.auth.models import User
     from django.db.models import Model
-    from django.http.response import HttpResponseBase
 
     from bridge.ui.search import SearchResult
 
@@ -43,7 +41,7 @@ def local_path(address: str, otherwise: str) -> str:
     return address if safe and "/confirm/" not in address else otherwise
 
 
-class TitledAdmin(ModelAdmin[Row]):
+class TitledAdmin(ListAdmin[Row]):
     """Gives forms of new rows and histories a title."""
 
     def add_view(
@@ -102,11 +100,12 @@ class BridgeAdmin(TitledAdmin[Row]):
         found.next_cursor = (
             found.get_query_string(found.paginator.next_cursor, ["p"]) if found.paginator.next_cursor else ""
         )
+        self.load_details(request, found.result_list)
         return found
 
     def search_results(self, request: HttpRequest, rows: Any, found: SearchResult, by: str = "pk") -> tuple[Any, bool]:
         """Return the result of get_search_results, and say what the search left out. by: the field that has the ids of the results."""
-        if found.note:
+        if found.note and request.method == "GET":  # where the list is shown
             messages.info(request, found.note)
         return rows.filter(**{f"{by}__in": found.ids}), False
 
@@ -116,11 +115,6 @@ class BridgeAdmin(TitledAdmin[Row]):
             for name in self.buttons
         ]
         return [*urls, *super().get_urls()]
-
-    def route(self, pattern: str, view: Callable[..., HttpResponseBase], name: str) -> URLPattern:
-        """Return the route of a page of this admin, for staff only; its name has the same prefix as Django's own."""
-        full_name = f"{self.opts.app_label}_{self.opts.model_name}_{name}"
-        return path(pattern, self.admin_site.admin_view(view), name=full_name)
 
     def url(self, name: str, *args: Any) -> str:
         return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_{name}", args=args)

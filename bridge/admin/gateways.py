@@ -15,6 +15,7 @@ from accounts.health import Health
 from accounts.models import Connection
 from bridge.admin.accounts.uptime import describe_uptime
 from bridge.admin.base import TESTED, ConfiguredAdmin
+from bridge.admin.export import Column, columns
 from bridge.admin.secret_fields import HidesSecrets
 from bridge.admin.unfold import style
 from bridge.connector import leases
@@ -81,6 +82,22 @@ class GatewayAdmin(ConfiguredAdmin[Gateway]):
     search_fields = ("name", "base_url")
     search_help_text = _("Name or address")
     change_form_template = "admin/openclaw/gateway.html"
+    exported = columns(
+        Column("id", _("number")),
+        "name",
+        "base_url",
+        "transport",
+        "enabled",
+        "state",
+        "state_since",
+        Column("state_code", _("code")),
+        Column("reason", is_content=True),
+        "version",
+        Column("agents", _("agents"), lambda row: [agent_fields(agent)["id"] for agent in row.agents]),
+        "timeout_seconds",
+        "max_in_flight",
+        "created_at",
+    )
     empty_hint = _("Add the OpenClaw gateway where your agents are: its address and gateway.auth.token.")
     next_step = _("Next: press Test. It shows whether the gateway answers, and which agents it has.")
     masked_columns = {"reason": "hidden_reason"}

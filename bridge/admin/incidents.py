@@ -18,7 +18,8 @@ from django.views.decorators.http import require_POST
 from bridge.admin.alerts import show_test
 from bridge.admin.attention import describe_attention, find_mend, list_chats, list_examples
 from bridge.admin.base import ReadOnlyAdmin, local_path, user_of
-from bridge.models import AlertDelivery, Incident
+from bridge.admin.export import Column, columns
+from bridge.models import AlertDelivery, Incident, Reason
 from bridge.models.incidents import NOTE_LENGTH, select_muted
 from bridge.operations import incidents
 from bridge.operations.alerts import channels, sending
@@ -68,6 +69,30 @@ class IncidentAdmin(ReadOnlyAdmin[Incident]):
     search_fields = ("code", "cause", "code_params__name")
     search_help_text = _("Name of account or gateway")
     change_list_template = "admin/bridge/incident_list.html"
+    exported = columns(
+        Column("id", _("number")),
+        Column("what"),
+        Column("state", _("state"), lambda row: _("resolved") if row.closed_at else _("active")),
+        "severity",
+        "count",
+        "account",
+        "gateway",
+        "endpoint",
+        "conversation",
+        Column("reason", read=lambda row: Reason(row.reason).label if row.reason in Reason.values else row.reason),
+        "error_code",
+        Column("opened_at"),
+        "first_seen_at",
+        "last_seen_at",
+        "closed_at",
+        "notified_at",
+        "acknowledged_at",
+        "acknowledged_by",
+        "muted_until",
+        "muted_to_end",
+        "owner",
+        "note",
+    )
     empty_hint = _("No incidents. When an account or a gateway stops working, or deliveries fail, it is listed here.")
 
     @admin.display(description=_("what"), ordering="code")

@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.utils.http import urlencode
 from django.utils.translation import gettext_lazy as _
 
+from bridge.admin import saved_filters
 from bridge.admin.base import user_of
 from bridge.admin.menu import list_pages
 from bridge.ui import palette
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from django.utils.functional import _StrOrPromise
 
 LONGEST_TERM = 200
+MOST_FILTERS = 20
 
 
 class Action(NamedTuple):
@@ -68,7 +70,7 @@ class Result(NamedTuple):
 def search(request: HttpRequest) -> HttpResponse:
     """Answer what is typed into the palette."""
     term = request.GET.get("s", "").strip()[:LONGEST_TERM].replace("\x00", "")
-    results = [*_find_pages(request, term), *_find_rows(request, term)] if term else []
+    results = [*_find_pages(request, term), *_find_filters(request, term), *_find_rows(request, term)] if term else []
     answer = TemplateResponse(request, "unfold/helpers/command_results.html", {"results": results, "term": term})
     answer.headers["Cache-Control"] = "no-store"
     return answer
@@ -83,6 +85,16 @@ def _find_pages(request: HttpRequest, term: str) -> Iterator[Result]:
     for action in ACTIONS:
         if folded in str(action.title).casefold() and _may(request, action.permission):
             yield Result(str(action.title), str(_("action")), reverse(f"admin:{action.name}"), "bolt")
+
+
+def _find_filters(request: HttpRequest, term: str) -> Iterator[Result]:
+    """Yield saved filters of the lists that this person may open."""
+    lists = {page["link"]: str(page["title"]) for page in list_pages(request)}
+    for saved in saved_filters.list_filters(user_of(request)).filter(name__icontains=term)[:MOST_FILTERS]:
+        address = saved_filters.find_list(saved)
+        if address in lists:
+            about = f"{_('saved filter')} · {lists[address]}"
+            yield Result(saved.name, about, f"{address}?{saved.query}", "filter_list")
 
 
 def _find_rows(request: HttpRequest, term: str) -> Iterator[Result]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 from datetime import datetime, timedelta
-from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -18,6 +16,7 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from bridge.admin.base import ReadOnlyAdmin, user_of
+from bridge.admin.export import Column, columns
 from bridge.admin.paging import row_number
 from bridge.admin.unfold import styled
 from bridge.models import Delivery, Outlook, ReplayItem, ReplayKind, ReplayResult, ReplayRun, ReplayState, State, Target
@@ -26,20 +25,20 @@ from bridge.operations.obstacles import explain_detail
 from bridge.operations.replays import control, plan
 from bridge.operations.replays.filters import NAMES, ReplayFilter, WrongFilter
 from bridge.security.permissions import may_read
-from bridge.ui import formatting
+from bridge.ui import csv_file, formatting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from django.db.models import QuerySet
-    from django.http import HttpRequest
+    from django.http import HttpRequest, StreamingHttpResponse
     from django.urls import URLPattern
     from django.utils.safestring import SafeString
 
 RIGHT = "bridge.replay_delivery"
 SHOWN = 100
-# A spreadsheet takes a cell that begins so for a formula.
-FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
+# The report is read in pages of so many items.
+REPORT_ROWS = 1000
 STATE_TONES = {
     ReplayState.PLANNED: "info",
     ReplayState.RUNNING: "info",
@@ -109,6 +108,21 @@ class ReplayRunAdmin(ReadOnlyAdmin[ReplayRun]):
     list_select_related = ("created_by",)
     list_filter = ("state", "kind")
     sortable_by = ()
+    exported = columns(
+        Column("id", _("number")),
+        "name",
+        "kind",
+        "state",
+        "total",
+        "chosen",
+        Column("done", _("done")),
+        "rate",
+        "created_by",
+        "created_at",
+        "started_by",
+        "started_at",
+        "finished_at",
+    )
     empty_hint = _("Choose failures in the dead letters and press Replay…, or add a plan here.")
     buttons = dict.fromkeys(("run", "pause", "resume", "cancel", "undo", "look_again"), RIGHT)
 
@@ -174,12 +188,10 @@ class ReplayRunAdmin(ReadOnlyAdmin[ReplayRun]):
         run = self.get_or_404(request, pk)
         return render(request, "admin/bridge/replay_progress.html", _describe(run))
 
-    def report_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+    def report_view(self, request: HttpRequest, pk: int) -> StreamingHttpResponse:
         """Answer with every item as CSV."""
         run = self.get_or_404(request, pk)
-        answer = HttpResponse(_write_report(run), content_type="text/csv; charset=utf-8")
-        answer.headers["Content-Disposition"] = f'attachment; filename="replay-{run.pk}.csv"'
-        return answer
+        return csv_file.build_response(f"replay-{run.pk}", _write_report(run))
 
     # --- its buttons
 
@@ -313,14 +325,10 @@ def _items(request: HttpRequest, run: ReplayRun) -> dict[str, Any]:
 
 def _write_report(run: ReplayRun) -> Iterator[str]:
     """Yield the lines of the report: no text of anybody, so whoever sees deliveries may have it."""
-    names = ("delivery_id", "planned", "chosen", "result", "detail")
-    yield _csv_line(names)
-    for row in ReplayItem.objects.filter(run=run).order_by("delivery_id").values_list(*names).iterator():
-        yield _csv_line(row)
-
-
-def _csv_line(values: Sequence[Any]) -> str:
-    out = StringIO()
-    cells = [f"'{value}" if str(value).startswith(FORMULA_SIGNS) else value for value in values]
-    csv.writer(out).writerow(cells)
-    return out.getvalue()
+    names = ("delivery_id", "planned", "chosen", "result", "detail")  # for scripts, like the values
+    yield csv_file.ENCODING_MARK + csv_file.format_lines([names])
+    rows = ReplayItem.objects.filter(run=run).order_by("delivery_id").values_list(*names)
+    page = list(rows[:REPORT_ROWS])
+    while page:
+        yield csv_file.format_lines([(number, planned, str(chosen), *rest) for number, planned, chosen, *rest in page])
+        page = list(rows.filter(delivery__gt=page[-1][0])[:REPORT_ROWS])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -10,7 +9,6 @@ from urllib.parse import urlencode
 from django import forms
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.http import HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
@@ -29,10 +27,12 @@ from bridge.operations.figures.reports import (
     build_report,
     default_range,
 )
+from bridge.ui import csv_file
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
-    from django.http import HttpRequest
+    from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+    from django.http.response import HttpResponseBase
 
 COLUMNS = (
     _("received"), _("sent"), _("failed"), _("uncertain"), _("questions"), _("answers"), _("p50, seconds"), _("p95, seconds"),
@@ -57,7 +57,7 @@ class RangeForm(forms.Form):
         return found
 
 
-def show_reports(request: HttpRequest) -> HttpResponse:
+def show_reports(request: HttpRequest) -> HttpResponseBase:
     """Answer the page, or the file with `format=csv`. Raises PermissionDenied."""
     user = user_of(request)
     if not user.has_perm("bridge.view_delivery"):
@@ -143,23 +143,14 @@ def _links(report: Report, line: Line, user: User) -> dict[str, str]:
     }
 
 
-def _as_csv(report: Report, user: User) -> HttpResponse:
+def _as_csv(report: Report, user: User) -> StreamingHttpResponse:
     """Return the report as a file that spreadsheets read, with a mark by which they know its encoding."""
-    answer = HttpResponse("\ufeff", content_type="text/csv; charset=utf-8")
-    answer["Content-Disposition"] = f'attachment; filename="report-{report.by.value}-{report.first}-{report.last}.csv"'
-    writer = csv.writer(answer)
-    writer.writerow([report.by.label, *COLUMNS])
-    for line in report.lines:
-        writer.writerow([_as_text(_label(report, line, user)), *_values(line)])
-    return answer
+    lines = [[_label(report, line, user), *_values(line)] for line in report.lines]
+    text = csv_file.ENCODING_MARK + csv_file.format_lines([[report.by.label, *COLUMNS], *lines])
+    return csv_file.build_response(f"report-{report.by.value}-{report.first}-{report.last}", [text])
 
 
 def _values(line: Line) -> list[Any]:
     seconds = ["" if each is None else round(each, 1) for each in (line.p50, line.p95)]
     said = [line.messages_in, line.messages_out, line.failed, line.uncertain, line.questions, line.answers]
     return [*said, *seconds, line.tokens_in, line.tokens_out, round(line.cost, 6)]
-
-
-def _as_text(label: str) -> str:
-    """Return a label that no spreadsheet takes for a formula: the title of a group comes from people."""
-    return f"'{label}" if label.startswith(("=", "+", "-", "@", "\t", "\r")) else label

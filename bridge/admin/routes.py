@@ -15,6 +15,7 @@ from django.utils.translation import ngettext
 from accounts.forms import OneErrorPerField
 from accounts.models import ChannelAccount
 from bridge.admin.base import BridgeAdmin
+from bridge.admin.export import Column, columns
 from bridge.admin.gateways import agent_fields
 from bridge.admin.unfold import style, styled
 from bridge.models import Conversation, Delivery, Reason, ReplayKind, Route, State
@@ -84,6 +85,22 @@ class RouteAdmin(BridgeAdmin[Route]):
     list_filter = ("account", "gateway", "peer_kind", "enabled")
     search_fields = ("peer_id", "agent_id", "note")
     search_help_text = _("Id, agent or note")
+    exported = columns(
+        Column("id", _("number")),
+        "account",
+        "peer_kind",
+        "peer_id",
+        Column("who", _("title")),
+        "gateway",
+        "agent_id",
+        "scope",
+        "trigger",
+        Column("trigger_words", read=lambda row: rules.split_entries(row.trigger_words)),
+        Column("allowed_senders", read=lambda row: rules.split_entries(row.allowed_senders)),
+        Column("handover_words", read=lambda row: rules.split_entries(row.handover_words)),
+        "enabled",
+        "note",
+    )
     change_list_template = "admin/bridge/route_list.html"
     change_form_template = "admin/bridge/route.html"
     empty_hint = _("Map a group or person to an agent. Until then messages are stored but not answered.")
@@ -126,17 +143,15 @@ class RouteAdmin(BridgeAdmin[Route]):
     def get_urls(self) -> list[URLPattern]:
         return [self.route("explain/", self.explain_view, "explain"), *super().get_urls()]
 
-    def get_changelist_instance(self, request: HttpRequest) -> Any:
+    def load_details(self, request: HttpRequest, rows: list[Route]) -> None:  # noqa: ARG002
         """Show groups by the title that staff gave them; one query for the page."""
-        found = super().get_changelist_instance(request)
-        peers = [route.peer_id for route in found.result_list if route.peer_id]
-        rows = (
+        peers = [route.peer_id for route in rows if route.peer_id]
+        known = (
             Conversation.objects.filter(peer_id__in=peers).exclude(title="") if peers else Conversation.objects.none()
         )
-        titles = {(row.account_id, row.peer_kind, row.peer_id): row.title for row in rows}
-        for route in found.result_list:
+        titles = {(row.account_id, row.peer_kind, row.peer_id): row.title for row in known}
+        for route in rows:
             route.title = titles.get((route.account_id, route.peer_kind, route.peer_id), "")
-        return found
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Route | None:
         """Load the row with its title, which its pages show like the list."""

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin
 from django.contrib.auth.models import Group, Permission, User
+from django.utils.translation import gettext_lazy as _
 
 from bridge.admin import unfold
 from bridge.admin.base import TitledAdmin
+from bridge.admin.export import Column, columns
 from bridge.ui.permissions import describe
 
 if TYPE_CHECKING:
@@ -31,6 +33,20 @@ class StaffAdmin(unfold.UserAdmin, TitledAdmin[User]):
     form = unfold.UserChangeForm
     add_form = unfold.UserCreationForm
     change_password_form = unfold.AdminPasswordChangeForm
+    exported = columns(
+        Column("id", _("number")),
+        "username",
+        "first_name",
+        "last_name",
+        "email",
+        "is_active",
+        "is_staff",
+        "is_superuser",
+        Column("groups", _("staff groups"), lambda row: [group.name for group in row.groups.all()]),
+        "last_login",
+        "date_joined",
+    )
+    exported_with = ("groups",)
 
     def formfield_for_manytomany(self, *args: Any, **options: Any) -> Any:
         return _say_in_the_readers_language(super().formfield_for_manytomany(*args, **options))
@@ -59,6 +75,13 @@ def _may_change(request: HttpRequest, user: User | None) -> bool:
 @admin.register(Group)
 class StaffGroupAdmin(TitledAdmin[Group], GroupAdmin):
     """Rights are given to groups of staff."""
+
+    exported = columns(
+        Column("id", _("number")),
+        "name",
+        Column("permissions", _("permissions"), lambda row: [describe(each) for each in row.permissions.all()]),
+    )
+    exported_with = ("permissions__content_type",)
 
     def formfield_for_manytomany(self, *args: Any, **options: Any) -> Any:
         return _say_in_the_readers_language(super().formfield_for_manytomany(*args, **options))

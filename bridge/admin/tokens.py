@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from knox.models import AuthToken
 
 from bridge.admin.base import ReadOnlyAdmin, user_of
+from bridge.admin.export import Column, columns
 from bridge.ui import formatting
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ class TokenAdmin(ReadOnlyAdmin[AuthToken]):
     search_fields = ("user__username",)
     search_help_text = _("Name of the user")
     ordering = ("user__username", "-created")
+    exported = columns(
+        Column("start"), "user", Column("state"), Column("created", _("issued")), Column("expiry", _("expires"))
+    )
     empty_hint = _("Scripts call the API with a token. Make one for a user by the command: manage.py issue_token USER")
 
     @admin.display(description=_("begins with"))

@@ -15,6 +15,7 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy as _
 
 from bridge.admin.base import BridgeAdmin, user_of
+from bridge.admin.export import Column, columns
 from bridge.admin.secret_fields import HidesSecrets, SecretAddressInput
 from bridge.admin.unfold import style
 from bridge.models import Delivery, Event, State, Target, WebhookEndpoint
@@ -89,6 +90,18 @@ class WebhookAdmin(BridgeAdmin[WebhookEndpoint]):
     search_fields = ("name",)
     search_help_text = _("Name")
     change_form_template = "admin/bridge/webhook.html"
+    exported = columns(
+        Column("id", _("number")),
+        "name",
+        Column("origin"),
+        Column("events", read=lambda row: [EVENTS.get(event, event) for event in row.events]),
+        "account_name",
+        Column("state"),
+        Column("disabled_reason", _("reason")),
+        "created_at",
+        "updated_at",
+    )
+    exported_with = ("account",)
     empty_hint = _("Add an endpoint to receive events: messages, failed deliveries and the state of accounts.")
     buttons = dict.fromkeys(("test", "switch", "rotate"), "bridge.change_webhookendpoint")
 
@@ -114,12 +127,10 @@ class WebhookAdmin(BridgeAdmin[WebhookEndpoint]):
         stuck: Delivery | None = getattr(endpoint, "stuck", None)
         return describe_failing(stuck) if stuck else endpoint.disabled_reason or "–"
 
-    def get_changelist_instance(self, request: HttpRequest) -> Any:
-        found = super().get_changelist_instance(request)
-        heads = find_first_failing(found.result_list, may_read(user_of(request)))
-        for endpoint in found.result_list:
-            endpoint.stuck = heads.get(endpoint.pk)
-        return found
+    def load_details(self, request: HttpRequest, rows: list[WebhookEndpoint]) -> None:
+        heads = find_first_failing(rows, may_read(user_of(request)))
+        for endpoint in rows:
+            endpoint.stuck = heads.get(endpoint.pk)  # type: ignore[attr-defined]  # for the columns
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).defer("secret", "previous_secret", "account__credentials")

@@ -12,6 +12,7 @@ from bridge.models.incidents import Incident, Severity
 from bridge.models.messages import Attachment, AttachmentState, Message
 from bridge.models.replays import Outlook, ReplayItem, ReplayKind, ReplayResult, ReplayRun, ReplayState
 from bridge.models.routes import ERASED, Contact, Conversation, Route, SessionEpoch
+from bridge.models.saved_filters import SavedFilter
 from bridge.models.staff import StaffLanguage
 from bridge.models.webhooks import Event, WebhookEndpoint
 
@@ -55,6 +56,7 @@ __all__ = [
     "ReplayState",
     "Route",
     "RuleKind",
+    "SavedFilter",
     "SessionEpoch",
     "Severity",
     "StaffLanguage",

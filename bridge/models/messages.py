@@ -75,6 +75,7 @@ class Message(models.Model):
             ("send_message", gettext_noop("Can send a message")),
             ("send_to_many", gettext_noop("Can send to several people, or to everybody, at once")),
             ("read_content", gettext_noop("Can read what messages say")),
+            ("export_list", gettext_noop("Can download the rows of a list")),
         ]
         constraints = [
             # Dedupe, the only place of it: three callbacks of one message are one row, an answer is stored once per turn.

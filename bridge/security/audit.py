@@ -118,18 +118,39 @@ def log_action(action: str, rows: Iterable[Model]) -> None:
     rows: of one model; several become one entry.
     """
     changed = list(rows)
-    if not changed:
-        return
+    if changed:
+        _write(changed[0]._meta.model, _one(changed[0], action) if len(changed) == 1 else _many(changed, action))
+
+
+def log_download(model: type[Model], list_name: str, query: str) -> int:
+    """Record that the current user downloads a list as a file, before its first row is sent. Return the entry's number.
+
+    list_name: the list's address within the admin. query: the filter, without the word that was searched for, as that can be a person's.
+    """
+    download = {"list": list_name, "filter": query, "rows": None, "is_whole": False}
+    fields = {"object_pk": "", "object_repr": "CSV", "additional_data": {"download": download}}
+    return int(_write(model, fields, LogEntry.Action.ACCESS).pk)
+
+
+def finish_download(number: int, rows: int, *, is_whole: bool) -> None:
+    """Add to an entry how many rows were sent, and whether that was the whole file."""
+    for entry in LogEntry.objects.filter(pk=number):
+        entry.additional_data["download"] |= {"rows": rows, "is_whole": is_whole}
+        entry.save(update_fields=["additional_data"])
+
+
+def _write(model: type[Model], fields: dict[str, Any], action: int = LogEntry.Action.UPDATE) -> LogEntry:
+    """Store an entry of the current user."""
     caller = auditlog_value.get({})
     actor = caller.get("actor")
     user = actor if actor is not None and actor.is_authenticated else None
-    LogEntry.objects.create(
-        content_type=ContentType.objects.get_for_model(changed[0]),
-        action=LogEntry.Action.UPDATE,
+    return LogEntry.objects.create(
+        content_type=ContentType.objects.get_for_model(model),
+        action=action,
         actor=user,
         actor_email=user.email if user else None,
         remote_addr=caller.get("remote_addr"),
-        **(_one(changed[0], action) if len(changed) == 1 else _many(changed, action)),
+        **fields,
     )
 
 

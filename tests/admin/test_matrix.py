@@ -19,7 +19,7 @@ from django.utils import timezone
 from knox.models import AuthToken
 
 from accounts.models import ChannelAccount, StateChange
-from bridge.models import Contact, Route
+from bridge.models import Contact, Route, SavedFilter
 from channels_wechat import KINDS
 from tests.support import factories, fake_phone
 
@@ -72,7 +72,8 @@ OVERVIEW = {
 
 
 def standard(model: str, at: str, see: str, write: str = NOBODY, add: str = NOBODY, **data: Any) -> dict[str, Page]:
-    """The five pages Django makes for a model. at: the row to look at; spare: the row to delete; new, changed: what is posted."""
+    """The five pages Django makes for a model, and what is beside its list. at: the row to look at; spare: the row to delete; new, changed:
+    what is posted."""
     delete = data.get("delete", write if "spare" in data else NOBODY)
     return {
         f"{model}_changelist": Page(see),
@@ -80,7 +81,21 @@ def standard(model: str, at: str, see: str, write: str = NOBODY, add: str = NOBO
         f"{model}_history": Page(see, at=at),
         f"{model}_change": Page(see, write, at=at, with_=data.get("changed")),
         f"{model}_delete": Page(delete, delete, at=data.get("spare", at), with_={"post": "yes"}),
+        **beside_list(model, f"{model}_changelist", see),
     }
+
+
+def beside_list(prefix: str, page: str, see: str) -> dict[str, Page]:
+    """The download of a list and its saved filters; page: the name of the list. Those that are there are a colleague's, who shares them."""
+    return {
+        f"{prefix}_export": Page(press=both(see, RULE)),
+        f"{prefix}_save_filter": Page(press=see, with_={"name": "Mine"}, ask="?q=x"),
+        f"{prefix}_remove_filter": Page(press=both(see, WORK), at=f"{{saved_{page}}}"),
+    }
+
+
+def both(one: str, other: str) -> str:
+    return "".join(letter for letter in one if letter in other)
 
 
 CONFIGURATION = {
@@ -161,6 +176,7 @@ TALK = {
     "bridge_message_attachment": Page(WORK, at="{picture}"),
     **standard("bridge_delivery", "{dead}", VIEW),
     "bridge_delivery_dead_letters": Page(VIEW),
+    **beside_list("bridge_delivery_dead_letters", "bridge_delivery_dead_letters", VIEW),
     "bridge_delivery_replayed": Page(WORK),
     "bridge_delivery_confirm": Page(press=WORK, with_={"verb": "dismiss", "ids": "{dead}", "sure": "1"}),
     "bridge_delivery_recall": Page(press=WORK, at="{delivered}"),
@@ -253,6 +269,10 @@ def stage(world: factories.World, monkeypatch: pytest.MonkeyPatch) -> Stage:
         service, value="x", address=service.api_base_url, expires_at=timezone.now() + timedelta(hours=2)
     )
     kept = {name: row.pk for name, row in vars(world).items()}
+    for name in TABLE:
+        if name.endswith("_changelist") or name == "bridge_delivery_dead_letters":
+            saved = SavedFilter.objects.create(owner=colleague, list=name, name="Ours", query="q=y", shared=True)
+            kept[f"saved_{name}"] = saved.pk
     return Stage(
         kept
         | {
@@ -438,15 +458,18 @@ BUTTONS = {
     },
     "bridge_incident_test_alert": ACCOUNT,
     **{f"bridge_incident_{name}": "handle_incident" for name in ("acknowledge", "mute", "take", "note")},
+    # Canned answers are seen with another right than that of seeing, so they take two.
+    **{name: "export_list" for name in TABLE if name.endswith("_export") and name != "bridge_cannedanswer_export"},
+    **{name: "share_filter" for name in TABLE if name.endswith("_remove_filter") and name != "bridge_cannedanswer_remove_filter"},
 }  # fmt: skip
 
 
 def test_each_button_takes_its_own_right_and_no_other(stage: Stage) -> None:
     """A role has many rights, so that one in the place of another would let the same roles press it."""
-    # A note takes two rights, and so a test of its own.
-    assert set(BUTTONS) | {"bridge_conversation_note"} == {
-        name for name, page in TABLE.items() if page.press and not page.open
-    }
+    # A note takes two rights, and so a test of its own; whoever sees a list saves filters of it.
+    others = {name for name in TABLE if name.endswith("_save_filter")}
+    others |= {"bridge_conversation_note", "bridge_cannedanswer_export", "bridge_cannedanswer_remove_filter"}
+    assert set(BUTTONS) | others == {name for name, page in TABLE.items() if page.press and not page.open}
     user = User.objects.create_user("one-right", is_staff=True)
     client, everybody, wrong = Client(), set(Permission.objects.values_list("codename", flat=True)), {}
     client.force_login(user)

@@ -93,7 +93,7 @@ def test_a_live_part_shows_the_progress(boss: Client, world: factories.World) ->
 def test_the_report_is_safe_in_a_spreadsheet(boss: Client, world: factories.World) -> None:
     run = factories.replay_run(world.dead, "finished", finished_at=world.dead.created_at)
     run.items.update(result="failed", detail="=cmd|' /C calc'!A0")
-    lines = boss.get(url("report", run.pk)).content.decode().splitlines()
+    lines = boss.get(url("report", run.pk)).getvalue().decode("utf-8-sig").splitlines()
     assert lines[0] == "delivery_id,planned,chosen,result,detail"
     assert lines[1] == f"{world.dead.pk},go,True,failed,'=cmd|' /C calc'!A0"
 

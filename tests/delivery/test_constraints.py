@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.apps import apps
+from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
@@ -37,6 +38,7 @@ from bridge.models import (
     ReplayItem,
     ReplayRun,
     Route,
+    SavedFilter,
     WebhookEndpoint,
 )
 from bridge.operations.figures.counting_sql import SUMS
@@ -168,6 +170,15 @@ def same_shortcut() -> None:
         CannedAnswer.objects.create(shortcut=shortcut, text="x")
 
 
+def same_filter() -> None:
+    for query in ("state__exact=dead", "state__exact=held"):
+        SavedFilter.objects.create(owner=someone(), list="bridge_delivery_changelist", name="Mine", query=query)
+
+
+def someone() -> User:
+    return User.objects.get_or_create(username="someone")[0]
+
+
 def told_twice() -> None:
     for _twice in range(2):
         Delivery.objects.create(
@@ -247,6 +258,7 @@ CASES: dict[str, Callable[[], object]] = {
     "connection_of_one": lambda: Connection.objects.create(account=app(), gateway=gateway()),
     "delivery_event_once": told_twice,
     "canned_answer_shortcut": same_shortcut,
+    "saved_filter_name": same_filter,
     "replay_run_once": lambda: copied(run(client="user:1", key="K1")),
     "replay_run_rate": lambda: run(rate=0),
     "replay_run_started_iff_run": lambda: run(state="running"),

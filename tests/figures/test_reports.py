@@ -128,7 +128,7 @@ def test_the_file_holds_the_same_and_no_formula(boss: Client, past: history.Hist
     answer = boss.get(PAGE, {**asked, "format": "csv"})
     assert answer["Content-Type"] == "text/csv; charset=utf-8"
     assert f"report-conversation-{first}-{last}.csv" in answer["Content-Disposition"]
-    head, *rows = csv.reader(io.StringIO(answer.content.decode("utf-8-sig")))
+    head, *rows = csv.reader(io.StringIO(answer.getvalue().decode("utf-8-sig")))
     assert head[:3] == ["group or person", "received", "sent"]
     lines = build_report(first, last, Grouping.CONVERSATION).lines
     assert [(row[0], int(row[1]), int(row[2])) for row in rows] == [

@@ -23,6 +23,7 @@ from bridge.models import (
     DirectoryChange,
     DirectoryRead,
     Incident,
+    SavedFilter,
     SessionEpoch,
     StaffLanguage,
 )
@@ -97,6 +98,9 @@ def _alerts(world: factories.World) -> None:
 def _staff(world: factories.World) -> None:
     boss = User.objects.create_superuser(ADMIN, "admin@bridge.example", None)
     StaffLanguage.objects.create(user=boss, language="zh-hans")
+    SavedFilter.objects.create(
+        owner=boss, list="bridge_delivery_changelist", name="Failed", query="state__exact=dead", shared=True
+    )
     boss.groups.add(Group.objects.first())
     boss.user_permissions.add(Permission.objects.first())
     AuthToken.objects.create(boss)

@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from bridge.admin.accounts.panel import AccountPanel, Position, has_capability
 from bridge.admin.base import ReadOnlyAdmin, local_path, user_of
+from bridge.admin.export import Column, columns
 from bridge.models import ContactRequest
 from bridge.people import contact_requests
 from bridge.security.permissions import HIDDEN
@@ -43,6 +44,18 @@ class ContactRequestAdmin(ReadOnlyAdmin[ContactRequest]):
     search_help_text = _("Id of the person, or name of the group")
     sortable_by = ()
     empty_hint = _("Invitations to groups and friend requests of personal accounts wait here until staff decide.")
+    exported = columns(
+        Column("id", _("number")),
+        "kind",
+        "title",
+        "account",
+        "sender",
+        Column("text", is_content=True),
+        Column("standing"),
+        "created_at",
+        "decided_by",
+        "decided_at",
+    )
     masked_columns = {"readable_text": "hidden_text"}
     buttons = {"accept": DECIDE, "dismiss": DECIDE}
 

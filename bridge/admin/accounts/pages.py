@@ -19,6 +19,7 @@ from accounts.models import ChannelAccount, kind_choices
 from bridge.admin.accounts import scan
 from bridge.admin.accounts.panels import PANELS, PanelsOfAccount
 from bridge.admin.base import TESTED, ConfiguredAdmin, user_of
+from bridge.admin.export import Column, columns
 from bridge.admin.secret_fields import HidesSecrets
 from bridge.admin.unfold import style
 from bridge.security.permissions import HIDDEN
@@ -57,6 +58,20 @@ class AccountAdmin(ConfiguredAdmin[ChannelAccount]):
     search_fields = ("name", "external_id")
     search_help_text = _("Name or id")
     change_form_template = "admin/accounts/account.html"
+    exported = columns(
+        Column("id", _("number")),
+        "name",
+        "kind",
+        "external_id",
+        "enabled",
+        "state",
+        "state_since",
+        Column("state_code", _("code")),
+        Column("reason", is_content=True),
+        "sending_stopped_at",
+        "retention_days",
+        "created_at",
+    )
     empty_hint = _("Add the WeChat identity that the agents are to speak as: an AI bot for groups, or an app.")
     next_step = _("Next: enter the callback address below in the platform's console, then press Test.")
     masked_columns = {"reason": "hidden_reason"}

@@ -8,6 +8,7 @@ from django.contrib import admin
 from django.utils.translation import gettext_lazy as _
 
 from bridge.admin.base import BridgeAdmin, user_of
+from bridge.admin.export import Column, columns
 from bridge.models import CannedAnswer
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ class CannedAnswerAdmin(BridgeAdmin[CannedAnswer]):
     search_help_text = _("Shortcut or text")
     sortable_by = ()
     fields = ("shortcut", "text", "account")
+    exported = columns(Column("id", _("number")), "shortcut", "text", Column("account_or_all"))
+    exported_with = ("account",)
     empty_hint = _("Keep a text that you often answer with; in a conversation it is inserted by its shortcut.")
 
     @admin.display(description=_("text"))

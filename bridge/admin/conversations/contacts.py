@@ -10,6 +10,7 @@ from django.utils.html import format_html_join
 from django.utils.translation import gettext_lazy as _
 
 from bridge.admin.base import BridgeAdmin, user_of
+from bridge.admin.export import Column, columns
 from bridge.models import Contact, Conversation, Message
 from bridge.security.permissions import may_read
 from bridge.ui import formatting, search
@@ -43,6 +44,18 @@ class ContactAdmin(BridgeAdmin[Contact]):
         "follows",
         "conversations",
         "last_messages",
+    )
+    exported = columns(
+        Column("id", _("number")),
+        "external_id",
+        "name",
+        "account",
+        "kind",
+        "department",
+        "remark",
+        "subscribed",
+        "left_at",
+        "created_at",
     )
     empty_hint = _("A person appears here with their first message.")
 

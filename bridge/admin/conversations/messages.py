@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from bridge.admin.base import ReadOnlyAdmin, user_of
 from bridge.admin.conversations import attachments
+from bridge.admin.export import Column, columns
 from bridge.admin.filters import LinkedFilter, TimeFilter
 from bridge.admin.paging import row_number
 from bridge.models import Delivery, Message
@@ -84,6 +85,21 @@ class MessageAdmin(ReadOnlyAdmin[Message]):
     sortable_by = ("when",)  # by anything else a million rows would be sorted for one page
     search_fields = ("text",)
     search_help_text = _("Text, name, id, #number or code")
+    exported = columns(
+        Column("id", _("number")),
+        "created_at",
+        "direction",
+        "source",
+        "kind",
+        "account",
+        "conversation",
+        "peer_kind",
+        "peer_id",
+        "sender",
+        Column("sender_name", _("name")),
+        Column("text", is_content=True),
+        Column("idempotency_key"),
+    )
     empty_hint = _("Messages to and from your accounts appear here.")
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
@@ -94,11 +110,9 @@ class MessageAdmin(ReadOnlyAdmin[Message]):
             request, queryset, search.messages(queryset, term, in_text=may_read(user_of(request)))
         )
 
-    def get_changelist_instance(self, request: HttpRequest) -> Any:
+    def load_details(self, request: HttpRequest, rows: list[Message]) -> None:  # noqa: ARG002
         """Load the names of the people on this page in one query."""
-        found = super().get_changelist_instance(request)
-        add_sender_names(found.result_list)
-        return found
+        add_sender_names(rows)
 
     @admin.display(description=_("text"))
     def text_start(self, message: Message) -> str:
@@ -113,7 +127,7 @@ class MessageAdmin(ReadOnlyAdmin[Message]):
     def direction_badge(self, message: Message) -> SafeString:
         return formatting.badge(message.get_direction_display(), "info" if message.direction == "in" else "good")
 
-    @admin.display(description=_("sender_name"))
+    @admin.display(description=_("sender"))
     def sender_name(self, message: Message) -> str:
         return getattr(message, "name", "") or message.sender or str(message.get_source_display())
 

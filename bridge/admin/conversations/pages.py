@@ -19,6 +19,7 @@ from bridge.admin.conversations import composer, fallbacks, inbox, moving, servi
 from bridge.admin.conversations.composer import NoteForm, SendForm, add_note, list_canned_answers
 from bridge.admin.conversations.inbox import annotate_rows, title_of
 from bridge.admin.decisions import list_decisions
+from bridge.admin.export import Column, columns
 from bridge.admin.filters import HeardFilter
 from bridge.admin.paging import row_number
 from bridge.admin.routes import map_url
@@ -27,6 +28,7 @@ from bridge.models import Contact, Conversation, Route
 from bridge.models.routes import PeerKinds
 from bridge.operations.moving import why_not_move
 from bridge.operations.unanswered import find_unanswered
+from bridge.people import entries
 from bridge.pipeline.outbound import outbox
 from bridge.pipeline.replies.paths import path_for
 from bridge.pipeline.routing import rules
@@ -61,6 +63,24 @@ class ConversationAdmin(BridgeAdmin[Conversation]):
     search_fields = ("title", "peer_id")
     search_help_text = _("Title, name, id, #number or code")
     sortable_by = ("last_message", "masked_message")  # by anything else all of them would be sorted for one page
+    exported = columns(
+        Column("id", _("number")),
+        Column("title", read=title_of),
+        "peer_kind",
+        "peer_id",
+        "account",
+        "mode",
+        Column("assignee", read=lambda row: entries.name_of(row.assignee)),
+        "servicer",
+        "waiting_since",
+        "waiting_count",
+        "last_inbound_at",
+        Column("text", _("text of the last message"), lambda row: row.last and row.last.text, is_content=True),
+        Column("open", _("waiting"), lambda row: row.open_work["waiting"]),
+        Column("dead", _("failed"), lambda row: row.open_work["dead"]),
+        Column("uncertain", _("uncertain"), lambda row: row.open_work["uncertain"]),
+        "created_at",
+    )
     empty_hint = _("A group or person appears here with the first message to one of the accounts.")
     buttons = {
         "rename": "bridge.change_conversation",
@@ -116,10 +136,13 @@ class ConversationAdmin(BridgeAdmin[Conversation]):
             self.search_results(request, queryset, search.conversations(queryset, term)) if term else (queryset, False)
         )
 
-    def get_changelist_instance(self, request: HttpRequest) -> Any:
+    def load_details(self, request: HttpRequest, rows: list[Conversation]) -> None:  # noqa: ARG002
         """Load names and open_work for the rows of this page in three queries."""
+        annotate_rows(rows)
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """Offer the views of the inbox above the list."""
         found = super().get_changelist_instance(request)
-        annotate_rows(found.result_list)
         found.views = next(
             list(spec.choices(found)) for spec in found.filter_specs if isinstance(spec, inbox.ViewFilter)
         )

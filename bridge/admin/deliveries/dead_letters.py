@@ -26,6 +26,8 @@ class DeadLetterAdmin(DeliveryListAdmin):
     pages = CountedPaginator
     list_disable_select_all = False
     empty_hint = _("No open failures.")
+    list_name = "bridge_delivery_dead_letters"
+    file_name = "dead-letters"
 
     def get_list_filter(self, request: HttpRequest) -> Any:
         possible = {

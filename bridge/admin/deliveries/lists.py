@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from bridge.admin.base import user_of
 from bridge.admin.conversations.messages import ConversationFilter
 from bridge.admin.deliveries.bulk import BulkAdmin
+from bridge.admin.export import Column, columns
 from bridge.admin.filters import CodeFilter, TimeFilter
 from bridge.admin.paging import row_number
 from bridge.models import Delivery, Message, State
@@ -85,6 +86,31 @@ class DeliveryListAdmin(BulkAdmin):
     )
     search_fields = ("message__text",)
     search_help_text = _("Text, name, id, #number or code")
+    exported = columns(
+        Column("id", _("number")),
+        "created_at",
+        "target",
+        "state",
+        "reason",
+        "code",
+        Column("explanation", _("explanation"), lambda row: row.wait.why if row.wait else row.error, is_content=True),
+        "account",
+        Column("conversation", _("conversation"), lambda row: row.message and row.message.conversation),
+        "gateway",
+        "endpoint",
+        Column("message_id", _("number of the message")),
+        "part",
+        Column("text", _("text"), lambda row: row.message and row.message.text, is_content=True),
+        "tries",
+        "replays",
+        "possibly_twice",
+        "remote_id",
+        "queued_at",
+        "due_at",
+        "finished_at",
+        "recalled_at",
+        "dismissed_at",
+    )
     empty_hint = _("Each message that goes to an agent, to WeChat or to a webhook has a delivery here.")
 
     @admin.display(description=_("message"))
@@ -140,16 +166,14 @@ class DeliveryListAdmin(BulkAdmin):
         found = search.deliveries(queryset, term, in_text=may_read(user_of(request)))
         return self.search_results(request, queryset, found)
 
-    def get_changelist_instance(self, request: HttpRequest) -> Any:
+    def load_details(self, request: HttpRequest, rows: list[Delivery]) -> None:
         """Load for each waiting delivery why it waits, and until when."""
-        found = super().get_changelist_instance(request)
         reads = may_read(user_of(request))
         if not reads:
-            hide_errors(found.result_list)
-        why = explain_waits(found.result_list, may_read=reads)
-        for delivery in found.result_list:
-            delivery.wait = why.get(delivery.pk)
-        return found
+            hide_errors(rows)
+        why = explain_waits(rows, may_read=reads)
+        for delivery in rows:
+            delivery.wait = why.get(delivery.pk)  # type: ignore[attr-defined]  # for a column
 
 
 # The pages of the rows that a delivery can wait for.

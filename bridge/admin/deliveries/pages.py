@@ -38,7 +38,8 @@ class DeliveryAdmin(DeliveryListAdmin):
         dead_letters = self.route("dead-letters/", letters.changelist_view, "dead_letters")
         confirm = self.route("confirm/", require_POST(self.confirm_view), "confirm")
         report = self.route("replayed/", partial(replay_report.show_report, self), "replayed")
-        return [dead_letters, confirm, report, *super().get_urls()]
+        beside = letters.list_routes("dead-letters/", "dead_letters_")
+        return [dead_letters, *beside, confirm, report, *super().get_urls()]
 
     def change_view(self, request, object_id, form_url="", extra_context=None) -> HttpResponse:  # type: ignore[no-untyped-def]
         delivery = self.get_or_404(request, object_id)

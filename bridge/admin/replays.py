@@ -18,6 +18,7 @@ from django.utils.translation import gettext_lazy as _
 from bridge.admin.base import ReadOnlyAdmin, user_of
 from bridge.admin.export import Column, columns
 from bridge.admin.paging import row_number
+from bridge.admin.replay_changes import build_form
 from bridge.admin.unfold import styled
 from bridge.models import Delivery, Outlook, ReplayItem, ReplayKind, ReplayResult, ReplayRun, ReplayState, State, Target
 from bridge.models.replays import IMPOSSIBLE, MAX_RATE, targets_of
@@ -124,7 +125,7 @@ class ReplayRunAdmin(ReadOnlyAdmin[ReplayRun]):
         "finished_at",
     )
     empty_hint = _("Choose failures in the dead letters and press Replay…, or add a plan here.")
-    buttons = dict.fromkeys(("run", "pause", "resume", "cancel", "undo", "look_again"), RIGHT)
+    buttons = dict.fromkeys(("run", "pause", "resume", "cancel", "undo", "look_again", "change_before"), RIGHT)
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return self.has_view_permission(request)
@@ -181,6 +182,8 @@ class ReplayRunAdmin(ReadOnlyAdmin[ReplayRun]):
     def change_view(self, request, object_id, form_url="", extra_context=None) -> HttpResponse:  # type: ignore[no-untyped-def]
         run = self.get_or_404(request, object_id)
         context = {**_describe(run), **_items(request, run)}
+        if run.state == ReplayState.PLANNED and user_of(request).has_perm(RIGHT):
+            context["changes_form"] = build_form(run, user_of(request))
         return self.page(request, "admin/bridge/replay.html", _("Replay: %(name)s") % {"name": run}, run, **context)
 
     def live_view(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -220,6 +223,13 @@ class ReplayRunAdmin(ReadOnlyAdmin[ReplayRun]):
 
     def run_look_again(self, request: HttpRequest, run: ReplayRun) -> None:
         self._control(request, run, lambda: control.look_again(run))
+
+    def run_change_before(self, request: HttpRequest, run: ReplayRun) -> None:
+        form = build_form(run, user_of(request), request.POST)
+        if form.is_valid():
+            self._control(request, run, lambda: control.change(run, form.changed_values()))
+        for name, errors in form.errors.items():
+            messages.error(request, f"{form.fields[name].label}: {' '.join(map(str, errors))}")
 
     def _control(self, request: HttpRequest, run: ReplayRun, act: Any) -> Any:
         try:

@@ -185,6 +185,7 @@ TALK = {
     "bridge_replayrun_report": Page(VIEW, at="{replay}"),
     "bridge_replayrun_run": Page(press=WORK, at="{replay}", with_={"outlook": "go"}),
     "bridge_replayrun_look_again": Page(press=WORK, at="{replay}"),
+    "bridge_replayrun_change_before": Page(press=WORK, at="{replay}"),
     "bridge_replayrun_pause": Page(press=WORK, at="{replay_running}"),
     "bridge_replayrun_resume": Page(press=WORK, at="{replay_paused}"),
     "bridge_replayrun_cancel": Page(press=WORK, at="{replay_running}"),

@@ -106,3 +106,49 @@ def test_items_are_filtered_and_a_page_costs_few_queries(
     with django_assert_max_num_queries(10):
         page = boss.get(url("change", run.pk), {"outlook": "unknown"})
     assert [item.delivery_id for item in page.context["items"]] == [world.uncertain.pk]
+
+
+def test_the_mapping_gateway_and_agent_of_questions_are_changed_before_the_run(
+    boss: Client, world: factories.World
+) -> None:
+    boss.post(url("add"), {"kind": "ask", "state": "skipped"})
+    run, other, chosen = ReplayRun.objects.get(), factories.gateway(name="second"), world.route
+    form = boss.get(url("change", run.pk)).context["changes_form"]
+    assert list(form.fields) == ["route", "gateway", "agent"]
+    boss.post(url("change_before", run.pk), {"route": chosen.pk, "gateway": other.pk, "agent": "support"})
+    run.refresh_from_db()
+    assert run.changes == {"route": chosen.pk, "gateway": other.pk, "agent": "support"}
+    boss.post(url("change_before", run.pk), {"route": 10**9})
+    run.refresh_from_db()
+    assert run.changes["agent"] == "support"
+    boss.post(url("change_before", run.pk), {})
+    run.refresh_from_db()
+    assert run.changes == {}
+
+
+def test_the_text_of_a_single_answer_is_edited_before_the_run(boss: Client, world: factories.World) -> None:
+    run = factories.replay_run(world.dead)
+    form = boss.get(url("change", run.pk)).context["changes_form"]
+    stored = world.dead.message.text  # type: ignore[union-attr]
+    assert (list(form.fields), form["text"].value()) == (["before", "text"], stored)
+    boss.post(url("change_before", run.pk), {"before": "Sorry.", "text": stored})
+    run.refresh_from_db()
+    assert run.changes == {"before": "Sorry."}
+    boss.post(url("change_before", run.pk), {"text": "Better"})
+    run.refresh_from_db()
+    assert run.changes == {"text": "Better"}
+    ReplayRun.objects.update(total=2)
+    assert list(boss.get(url("change", run.pk)).context["changes_form"].fields) == ["before"]
+
+
+def test_who_may_not_read_neither_sees_nor_loses_a_text_that_was_entered(
+    staff: Callable[..., Client], world: factories.World
+) -> None:
+    run = factories.replay_run(world.dead, changes={"before": "Sorry."})
+    client = staff("bridge.view_delivery", "bridge.replay_delivery")
+    page = client.get(url("change", run.pk))
+    assert list(page.context["changes_form"].fields) == []
+    assert "Sorry." not in page.content.decode()
+    client.post(url("change_before", run.pk), {})
+    run.refresh_from_db()
+    assert run.changes == {"before": "Sorry."}

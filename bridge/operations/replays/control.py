@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 from django.utils import timezone
@@ -95,6 +95,17 @@ def look_again(run: ReplayRun) -> None:
     """Judge the deliveries of a plan anew; see `plan.look_again`. Raises CannotControl."""
     row = _lock(run, "look_again")
     plan.look_again(row)
+    run.refresh_from_db()
+
+
+@transaction.atomic
+def change(run: ReplayRun, changes: dict[str, Any]) -> None:
+    """Store what the run changes before it queues, and judge the deliveries anew with it. Raises CannotControl."""
+    row = _lock(run, "look_again")
+    row.changes = changes
+    row.save(update_fields=["changes"])
+    plan.look_again(row)
+    audit.log_action(f"replay plan changed: {', '.join(sorted(changes)) or 'nothing'}", [row])
     run.refresh_from_db()
 
 

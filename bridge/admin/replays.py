@@ -261,11 +261,13 @@ def plan_chosen(request: HttpRequest, rows: QuerySet[Delivery]) -> HttpResponse:
 
 def _describe(run: ReplayRun) -> dict[str, Any]:
     counts = [(ReplayResult(result).label, count) for result, count in run.results.items()]
+    groups = [_describe_group(run, group) for group in run.groups]
     waiting = run.chosen - sum(run.results.values()) if run.started_at else 0
     return {
         "replay": run,
         "badge": formatting.badge(run.get_state_display(), STATE_TONES[ReplayState(run.state)]),
-        "groups": [_describe_group(run, group) for group in run.groups],
+        "groups": groups,
+        "can_run": any(group["possible"] for group in groups),
         "counts": counts,
         "waiting": waiting,
         "percent": round(100 * run.done / run.chosen) if run.chosen else 0,

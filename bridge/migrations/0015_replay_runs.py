@@ -47,7 +47,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'verbose_name': 'replay',
-                'verbose_name_plural': 'replays',
+                'verbose_name_plural': 'Replays',
                 'ordering': ['-id'],
                 'default_permissions': (),
             },

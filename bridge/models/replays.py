@@ -128,7 +128,8 @@ class ReplayRun(LeaseMixin):
     finished_at = models.DateTimeField(_("ended"), null=True)
 
     class Meta:
-        verbose_name, verbose_name_plural = _("replay"), _("replays")
+        # Not "replays", which is how often a delivery was replayed, and another word in Chinese.
+        verbose_name, verbose_name_plural = _("replay"), _("Replays")
         ordering = ["-id"]
         default_permissions = ()
         constraints = [

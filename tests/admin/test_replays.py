@@ -82,6 +82,14 @@ def test_nothing_ticked_says_so(boss: Client, world: factories.World) -> None:
     assert ReplayRun.objects.get().state == "planned"
 
 
+def test_nothing_is_run_where_nothing_can_be_replayed(boss: Client, world: factories.World) -> None:
+    run = factories.replay_run(world.dead)
+    assert f'action="{url("run", run.pk)}"' in boss.get(url("change", run.pk)).content.decode()
+    assert 'name="rate"' in boss.get(url("change", run.pk)).content.decode()
+    ReplayRun.objects.update(groups=[{**run.groups[0], "planned": "cannot", "detail": "merged"}])
+    assert 'name="rate"' not in boss.get(url("change", run.pk)).content.decode()
+
+
 def test_a_live_part_shows_the_progress(boss: Client, world: factories.World) -> None:
     run = factories.replay_run(world.dead, "running", results={"delivered": 1})
     assert f'data-live="{url("live", run.pk)}"' in boss.get(url("change", run.pk)).content.decode()

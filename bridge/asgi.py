@@ -13,6 +13,9 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "bridge.settings")
 django.setup(set_prefix=False)
 
+from django.utils.translation import gettext_lazy as _  # noqa: E402
+from django.utils.translation import override  # noqa: E402
+
 from accounts import channels, work  # noqa: E402
 from bridge.operations import health  # noqa: E402
 from bridge.operations.watch import Watch  # noqa: E402
@@ -21,11 +24,14 @@ from bridge.pipeline.inbound.spool_drain import Keeper  # noqa: E402
 from bridge.runtime.conf.capacity import MAX_TARGET  # noqa: E402
 from bridge.runtime.db.outage import DB_UNAVAILABLE  # noqa: E402
 from bridge.runtime.web.http import ClientGone, Refused, Request, Response  # noqa: E402
+from bridge.runtime.web.languages import language_of  # noqa: E402
 from bridge.runtime.web.pages import Pages  # noqa: E402
 from bridge.runtime.web.threads import Threads  # noqa: E402
 from bridge.security import proxies  # noqa: E402  rows need the setup
 
 if TYPE_CHECKING:
+    from django.utils.functional import _StrOrPromise
+
     from bridge.runtime.web.http import Receive, Scope, Send
 
 log = logging.getLogger(__name__)
@@ -33,6 +39,10 @@ log = logging.getLogger(__name__)
 # otherwise hold up a callback of the same process for forty milliseconds each time that it needs the interpreter. Without pages the
 # usual is better: the shorter time costs callbacks some percent.
 SWITCH_SECONDS = 0.001
+
+
+DATABASE_AWAY = _("The database does not answer now. Try again in a moment.")
+DEFECT = _("Something went wrong here")
 
 
 class Application:
@@ -57,17 +67,16 @@ class Application:
         try:
             response = await self._answer(request, send)
         except Refused as refused:
-            response = refused.response()
+            with override(language_of(request)):
+                response = refused.response()
         except ClientGone:
             return
         except DB_UNAVAILABLE as error:
             log.warning("%s: the database is away (%s)", request.path[:200], type(error).__name__)
-            response = Response(
-                503, b"The database is away. Please try again in a moment.\n", headers={"retry-after": "5"}
-            )
+            response = _say(request, 503, DATABASE_AWAY, **{"retry-after": "5"})
         except Exception:  # a defect of ours: whoever called is told that much
             log.exception("%s %s failed", request.method, request.path[:200])
-            response = Response(500, b"Something went wrong here.\n")
+            response = _say(request, 500, DEFECT)
         try:
             if response and not (response.then and await request.is_disconnected()):
                 await response.send(send)
@@ -77,13 +86,13 @@ class Application:
     async def _answer(self, request: Request, send: Send) -> Response | None:
         """None where the answer was sent already. Raises Refused, ClientGone."""
         if len(request.path) + len(request.scope["query_string"]) > MAX_TARGET:
-            raise Refused(414, "The address is too long.")
+            raise Refused(414, _("The address is too long."))
         if request.path.startswith(PATH):
             return await self.callbacks.answer(request)
         if request.path in health.VIEWS:
             return await self.probes.answer(request)
         if self.pages is None:
-            raise Refused(404, "There is nothing here.")
+            raise Refused(404, _("There is nothing here."))
         await self.pages.answer(request, send)
         return None
 
@@ -93,6 +102,11 @@ class Application:
             self.keeper.stop()
         self.callbacks.slots.close()
         self.threads.close()
+
+
+def _say(request: Request, status: int, text: _StrOrPromise, **headers: str) -> Response:
+    with override(language_of(request)):
+        return Response(status, f"{text}\n".encode(), headers=headers)
 
 
 def application() -> Application:

@@ -21,6 +21,7 @@ from bridge.admin.base import ReadOnlyAdmin
 from bridge.admin.export import Column, columns
 from bridge.admin.paging import row_number
 from bridge.models import Delivery, SavedFilter
+from bridge.security import audit
 from bridge.ui import formatting
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class AuditAdmin(ReadOnlyAdmin[LogEntry]):
 
     @admin.display(description=_("what"))
     def what(self, entry: LogEntry) -> str:
-        return f"{describe_kind(entry)}: {entry.object_repr[:60]}"
+        return f"{describe_kind(entry)}: {audit.describe_rows(entry)[:60]}"
 
     @admin.display(description=_("action"))
     def action_done(self, entry: LogEntry) -> SafeString | str:
@@ -121,6 +122,7 @@ class AuditAdmin(ReadOnlyAdmin[LogEntry]):
         context = {
             "entry": entry,
             "sentence": describe_entry(entry),
+            "about": audit.describe_rows(entry),
             "action": describe_entry(entry) or describe_action(entry),
             "changes": list_changes(entry),
             "link": find_link(entry),
@@ -142,7 +144,7 @@ def describe_action(entry: LogEntry) -> str:
 def describe_entry(entry: LogEntry) -> str:
     """Return the sentence of an action; empty where the changed fields say what was done."""
     data = entry.additional_data or {}
-    return _describe_download(data["download"]) if "download" in data else str(data.get("action", ""))
+    return _describe_download(data["download"]) if "download" in data else audit.describe_action(entry)
 
 
 def _describe_download(download: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, reverse
+from django.utils.translation import gettext, override
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
@@ -33,6 +34,12 @@ def user_of(request: HttpRequest) -> User:
 
 # The first words of the result of a test in the history and the audit log.
 TESTED = _("Tested: %s")
+
+
+def _in_english(text: Any) -> str:
+    """Return a sentence as a row's history keeps it; what is filled in already stays as it is."""
+    with override("en"):
+        return str(text)
 
 
 def local_path(address: str, otherwise: str) -> str:
@@ -147,7 +154,15 @@ class BridgeAdmin(TitledAdmin[Row]):
     def notify(self, request: HttpRequest, row: Any, text: Any, level: int = messages.SUCCESS) -> None:
         """Show a message to the person and add it to the row's history; for changes that the audit log records by itself."""
         messages.add_message(request, level, text)
-        self.log_change(request, row, str(text))
+        self.log_change(request, row, _in_english(text))
+
+    def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        """Django's, with the sentences of our buttons in the language of the reader."""
+        answer = super().history_view(request, object_id, extra_context)
+        for entry in getattr(answer, "context_data", {}).get("action_list", ()):
+            if not entry.change_message.startswith("["):
+                entry.change_message = gettext(entry.change_message) if entry.change_message else ""
+        return answer
 
     def notify_and_audit(self, request: HttpRequest, row: Any, text: Any, level: int = messages.SUCCESS) -> None:
         """Do the same for an action that changes no field of the configuration, so that the audit log does not record it by itself."""
@@ -156,8 +171,8 @@ class BridgeAdmin(TitledAdmin[Row]):
 
     def log_and_audit(self, request: HttpRequest, row: Any, text: Any) -> None:
         """Add an action to the row's history and to the audit log. The text may say more than the message on the page."""
-        self.log_change(request, row, str(text))
-        audit.log_action(str(text), [row])
+        self.log_change(request, row, _in_english(text))
+        audit.log_action(text, [row])
 
     def _run_button(self, name: str, request: HttpRequest, pk: int) -> HttpResponse:
         self.require(request, self.buttons[name])

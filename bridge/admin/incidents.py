@@ -13,6 +13,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
 from django.views.decorators.http import require_POST
 
 from bridge.admin.alerts import show_test
@@ -174,7 +175,7 @@ class IncidentAdmin(ReadOnlyAdmin[Incident]):
             show_test(request, channel, sending.send_test(channel))
         if not active:
             messages.warning(request, _("Nothing was sent: there is no channel for alerts."))
-        audit.log_action("sent a test alert", [user_of(request)])
+        audit.log_action(gettext_noop("sent a test alert"), [user_of(request)])
         return HttpResponseRedirect(local_path(request.POST.get("back", ""), self.url("changelist")))
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:

@@ -16,6 +16,7 @@ from django.http import Http404, HttpResponseRedirect, QueryDict
 from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
 
 from bridge.admin.paging import CURSOR_PARAMETERS, row_number
 from bridge.models import SavedFilter
@@ -97,7 +98,7 @@ def save(page_admin: ListPage, request: HttpRequest) -> HttpResponseRedirect:
     with transaction.atomic():
         row, is_new = SavedFilter.objects.get_or_create(**own, defaults={"query": query, "shared": shared})
         if is_new and shared:
-            audit.log_action("shared a filter", [row])
+            audit.log_action(gettext_noop("shared a filter"), [row])
     if is_new:
         messages.success(request, _("The filter is saved."))
     else:
@@ -131,7 +132,7 @@ def remove(page_admin: ListPage, request: HttpRequest, pk: int) -> HttpResponseR
         if row.shared and not request.user.has_perm(SHARE):
             raise PermissionDenied
         if row.shared:
-            audit.log_action("removed a shared filter", [row])
+            audit.log_action(gettext_noop("removed a shared filter"), [row])
         row.delete()
     messages.success(request, _("The filter is removed."))
     return HttpResponseRedirect(page_admin.list_address(""))

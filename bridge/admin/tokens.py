@@ -23,11 +23,14 @@ SHOWN_CHARACTERS = 10
 admin.site.unregister(AuthToken)
 # As pages call them; the library says "auth token".
 AuthToken._meta.verbose_name, AuthToken._meta.verbose_name_plural = _("API token"), _("API tokens")
+AuthToken._meta.get_field("user").verbose_name = _("user")
+AuthToken._meta.get_field("expiry").verbose_name = _("expires")
 
 
 @admin.register(AuthToken)
 class TokenAdmin(ReadOnlyAdmin[AuthToken]):
     list_display = ("start", "user", "state", "made", "until")
+    fields = list_display  # not the digest, by which the library finds a token
     list_display_links = None
     list_select_related = ("user",)
     search_fields = ("user__username",)

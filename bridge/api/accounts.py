@@ -8,6 +8,7 @@ import django_filters
 from django import forms
 from django.conf import settings
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
 from rest_framework import mixins, serializers
 from rest_framework.decorators import action
@@ -308,7 +309,7 @@ class Accounts(mixins.ListModelMixin, mixins.RetrieveModelMixin, ApiView):
         """
         account = self.get_object()
         if sending.stop_sending(account):
-            audit.log_action("All sending is stopped.", [account])
+            audit.log_action(gettext_noop("All sending is stopped."), [account])
         return Response(self.get_serializer(account).data)
 
     @extend_schema(request=None, responses=AccountSerializer)
@@ -317,7 +318,7 @@ class Accounts(mixins.ListModelMixin, mixins.RetrieveModelMixin, ApiView):
         """Allow sending again: what waits goes in its order, except what is too old by now."""
         account = self.get_object()
         if sending.allow_sending(account):
-            audit.log_action("Sending is allowed again.", [account])
+            audit.log_action(gettext_noop("Sending is allowed again."), [account])
         return Response(self.get_serializer(account).data)
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import django_filters
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, serializers
 from rest_framework.decorators import action
@@ -78,14 +79,16 @@ class ContactRequests(mixins.ListModelMixin, mixins.RetrieveModelMixin, ApiView)
             raise Refused(str(error), "cannot_accept") from error
         except ChannelError as error:
             raise Refused(str(error), "platform_refused") from error
-        return self._answer(asked, "Accepted.", done)
+        return self._answer(asked, gettext_noop("Accepted."), done)
 
     @extend_schema(request=None, responses=ContactRequestSerializer)
     @action(detail=True, methods=["post"])
     def dismiss(self, request: Request, pk: str) -> Response:
         """Take it off the list of those that wait. Whoever asked is told nothing."""
         asked = self.get_object()
-        return self._answer(asked, "Dismissed.", contact_requests.dismiss_request(asked, user_of(request)))
+        return self._answer(
+            asked, gettext_noop("Dismissed."), contact_requests.dismiss_request(asked, user_of(request))
+        )
 
     def _answer(self, asked: ContactRequest, words: str, done: bool) -> Response:
         if not done:

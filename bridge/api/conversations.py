@@ -9,6 +9,7 @@ from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, serializers
 from rest_framework.decorators import action
@@ -268,7 +269,7 @@ class Conversations(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.Upd
         with transaction.atomic():
             kind, text = entries.Kind.NOTE, given.validated_data["text"]
             written = entries.add_entry(conversation, kind, user_of(request), text)
-            audit.log_action("wrote a note", [conversation])
+            audit.log_action(gettext_noop("wrote a note"), [conversation])
         return Response(NoteSerializer(written).data, status=201)
 
     def _answer(self, conversation: Conversation) -> Response:
@@ -281,7 +282,7 @@ class Conversations(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.Upd
         """From the next message on the agent remembers nothing of this conversation."""
         conversation = self.get_object()
         outbox.start_new_session(conversation, user_of(request))
-        audit.log_action("began a new session", [conversation])
+        audit.log_action(gettext_noop("began a new session"), [conversation])
         conversation.refresh_from_db(fields=["session_epoch"])
         return Response(self.get_serializer(conversation).data)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, serializers
 from rest_framework.exceptions import ValidationError
@@ -105,7 +106,7 @@ class CustomerMessages(mixins.ListModelMixin, mixins.RetrieveModelMixin, ApiView
         given.is_valid(raise_exception=True)
         row, new = self._ask(given.validated_data, files, client_of(request), key)
         if new:
-            audit.log_action("asked a member to send a message to customers", [row.account])
+            audit.log_action(gettext_noop("asked a member to send a message to customers"), [row.account])
         return Response(self.get_serializer(row).data, status=201 if new else 200)
 
     def _ask(self, given: dict[str, Any], files: list[Any], client: str, key: str) -> tuple[CustomerMessage, bool]:

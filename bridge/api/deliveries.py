@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import django_filters
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
 from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import mixins, serializers
 from rest_framework.decorators import action
@@ -220,7 +221,7 @@ class Deliveries(mixins.ListModelMixin, mixins.RetrieveModelMixin, ApiView):
         done = replay.replay([delivery.pk], user_of(request), twice=True)
         for _pk, reason in done.refused:
             raise Refused(reason, "cannot_replay")
-        audit.log_action("replayed", [delivery])
+        audit.log_action(gettext_noop("replayed"), [delivery])
         delivery.refresh_from_db()
         return Response(self.get_serializer(delivery).data)
 
@@ -232,7 +233,7 @@ class Deliveries(mixins.ListModelMixin, mixins.RetrieveModelMixin, ApiView):
         done = replay.release([delivery.pk], user_of(request))
         for _pk, reason in done.refused:
             raise Refused(reason, "cannot_release")
-        audit.log_action("released", [delivery])
+        audit.log_action(gettext_noop("released"), [delivery])
         delivery.refresh_from_db()
         return Response(self.get_serializer(delivery).data)
 
@@ -243,7 +244,7 @@ class Deliveries(mixins.ListModelMixin, mixins.RetrieveModelMixin, ApiView):
         delivery = self.get_object()
         if not replay.dismiss([delivery.pk], user_of(request)):
             raise Refused(replay.why_not_dismiss(delivery), "cannot_dismiss")
-        audit.log_action("dismissed", [delivery])
+        audit.log_action(gettext_noop("dismissed"), [delivery])
         delivery.refresh_from_db()
         return Response(self.get_serializer(delivery).data)
 
@@ -278,7 +279,7 @@ def _matching(wanted: dict[str, Any]) -> QuerySet[Delivery]:
 def _replay(rows: list[Delivery], by: User, twice: bool) -> replay.ReplayResult:
     result = replay.replay([row.pk for row in rows], by, twice=twice)
     refused = {pk for pk, _why in result.refused}
-    audit.log_action("replayed", [row for row in rows if row.pk not in refused])
+    audit.log_action(gettext_noop("replayed"), [row for row in rows if row.pk not in refused])
     return result
 
 

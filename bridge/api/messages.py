@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import django_filters
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
+from django.utils.translation import gettext_noop
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import mixins, serializers
 from rest_framework.parsers import MultiPartParser
@@ -168,5 +169,5 @@ class Messages(mixins.ListModelMixin, mixins.RetrieveModelMixin, ApiView):
         key = idempotency_key_of(request)
         message, new = send_once(read_send_request(request), client_of(request), key)
         if new and message.conversation:
-            audit.log_action("sent a message", [message.conversation])
+            audit.log_action(gettext_noop("sent a message"), [message.conversation])
         return Response(ReceiptSerializer(message).data, status=201 if new else 200)

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, serializers
 from rest_framework.decorators import action
@@ -146,5 +147,5 @@ class Webhooks(
         if not endpoint.enabled:
             raise Refused(_("Enable it first."), "disabled")
         delivery = events.queue_test_event(endpoint)
-        audit.log_action("tested", [endpoint])
+        audit.log_action(gettext_noop("tested"), [endpoint])
         return Response({"delivery": delivery.pk}, status=202)

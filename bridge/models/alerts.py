@@ -275,7 +275,7 @@ class AlertChannel(LeaseMixin):
             self.quiet_from and self.quiet_from == self.quiet_until
         ):
             raise ValidationError({"quiet_until": _now("Enter two different times, or none.")})
-        if not self.environment:
+        if not self.environment and self.kind in ChannelKind:
             self.url = without_invisible(self.url)
             {
                 ChannelKind.ROBOT: self._clean_robot,

@@ -12,6 +12,7 @@ from django.db.models import F
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
 
 from accounts import valkey
 from bridge.explanations.incidents import TASK_FAILED, severity_of
@@ -131,7 +132,7 @@ class IsResolved(Exception):
 def acknowledge(incident: Incident, by: User) -> None:
     """Note that somebody knows of it; whoever did it first stays named. Raises IsResolved."""
     if incident.acknowledged_at is None:
-        _change(incident, "acknowledged", acknowledged_at=timezone.now(), acknowledged_by=by)
+        _change(incident, gettext_noop("acknowledged"), {}, acknowledged_at=timezone.now(), acknowledged_by=by)
     elif incident.closed_at:
         raise IsResolved
 
@@ -140,13 +141,15 @@ def mute(incident: Incident, how_long: Mute) -> None:
     """Take it off the first page for a time, or put it back. Raises IsResolved."""
     time_left = MUTE_TIMES.get(how_long)
     until = timezone.now() + time_left if time_left else None
-    word = "no longer muted" if how_long is Mute.NONE else f"muted: {how_long}"
-    _change(incident, word, muted_until=until, muted_to_end=how_long is Mute.END)
+    word = gettext_noop("no longer muted") if how_long is Mute.NONE else gettext_noop("muted: %(how_long)s")
+    names = {} if how_long is Mute.NONE else {"how_long": str(how_long)}
+    _change(incident, word, names, muted_until=until, muted_to_end=how_long is Mute.END)
 
 
 def assign(incident: Incident, owner: User | None) -> None:
     """Say who deals with it; None: nobody. Raises IsResolved."""
-    _change(incident, f"assigned to {owner.get_username()}" if owner else "assigned to nobody", owner=owner)
+    word = gettext_noop("assigned to %(name)s") if owner else gettext_noop("assigned to nobody")
+    _change(incident, word, {"name": owner.get_username()} if owner else {}, owner=owner)
 
 
 def write_note(incident: Incident, text: str) -> None:
@@ -154,14 +157,14 @@ def write_note(incident: Incident, text: str) -> None:
     with transaction.atomic():
         incident.note = text
         incident.save(update_fields=["note"])
-        audit.log_action("note changed", [incident])
+        audit.log_action(gettext_noop("note changed"), [incident])
 
 
-def _change(incident: Incident, action: str, **columns: Any) -> None:
+def _change(incident: Incident, action: str, names: dict[str, str], **columns: Any) -> None:
     """Change an open incident, with a line in the audit log, in one transaction. Raises IsResolved."""
     with transaction.atomic():
         if not Incident.objects.filter(pk=incident.pk, closed_at=None).update(**columns):
             raise IsResolved
         for name, value in columns.items():
             setattr(incident, name, value)
-        audit.log_action(action, [incident])
+        audit.log_action(action, [incident], **names)

@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models import Max
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_noop, ngettext
 
 from accounts.person_ids import person_id
 from bridge.models import Conversation, Delivery, FallbackSender, Message, Route, State
@@ -127,7 +127,7 @@ def move_conversation(conversation: Conversation, to: Destination, *, farewell: 
         _say_farewell(source, farewell, client)
     _link(source, target)
     names = {"id": target.pk, "account": to.account.name}
-    audit.log_action(_("Moved to conversation %(id)d of %(account)s.") % names, [source])
+    audit.log_action(gettext_noop("Moved to conversation %(id)d of %(account)s."), [source], **names)
     conversation.refresh_from_db()
     target.refresh_from_db()
     return Moved(target, tuple(notes))

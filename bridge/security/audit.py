@@ -14,6 +14,7 @@ from auditlog.registry import auditlog
 from auditlog.signals import pre_log
 from django.contrib.auth.models import Group, User
 from django.contrib.contenttypes.models import ContentType
+from django.utils.translation import gettext, override
 from knox.models import AuthToken
 
 from accounts.models import ChannelAccount
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from django.db.models import Model, QuerySet
     from django.http import HttpRequest
     from django.http.response import HttpResponseBase
+    from django.utils.functional import _StrOrPromise
 
 READING = ("GET", "HEAD", "OPTIONS", "TRACE")
 MASK = "•••"
@@ -112,14 +114,15 @@ def anonymise(rows: QuerySet[Any], *fields: str) -> None:
         LogEntry.objects.bulk_update(entries, ["object_repr", "changes"])
 
 
-def log_action(action: str, rows: Iterable[Model]) -> None:
-    """Record an action of the current user. action: a sentence, or a word like "replayed", without what people wrote.
+def log_action(action: _StrOrPromise, rows: Iterable[Model], **params: Any) -> None:
+    """Record an action of the current user. action: a sentence, or a word like "replayed", without what people wrote; params fill it.
 
-    rows: of one model; several become one entry.
+    It is stored in English, and shown in the language of whoever reads the log. rows: of one model; several become one entry.
     """
     changed = list(rows)
     if changed:
-        _write(changed[0]._meta.model, _one(changed[0], action) if len(changed) == 1 else _many(changed, action))
+        done = _in_english(action, params)
+        _write(changed[0]._meta.model, _one(changed[0], done) if len(changed) == 1 else _many(changed, done))
 
 
 def log_download(model: type[Model], list_name: str, query: str) -> int:
@@ -154,21 +157,42 @@ def _write(model: type[Model], fields: dict[str, Any], action: int = LogEntry.Ac
     )
 
 
-def _one(row: Model, action: str) -> dict[str, Any]:
+def _in_english(action: _StrOrPromise, params: dict[str, Any]) -> dict[str, Any]:
+    """Return the action as an entry keeps it: a sentence, and if something fills it also the sentence before that."""
+    with override("en"):
+        sentence = str(action)
+    return {"action": sentence % params, "sentence": sentence, "params": params} if params else {"action": sentence}
+
+
+def describe_action(entry: LogEntry) -> str:
+    """Return an entry's action in the language that is active; empty where it records changed fields."""
+    data = entry.additional_data or {}
+    if params := data.get("params"):
+        return str(gettext(data["sentence"]) % params)
+    return gettext(data["action"]) if data.get("action") else ""
+
+
+def describe_rows(entry: LogEntry) -> str:
+    """Return what an entry is about: the name that its row had, or how many rows there were."""
+    numbers, model = (entry.additional_data or {}).get("rows"), entry.content_type.model_class()
+    return _count(model, len(numbers)) if numbers and model else entry.object_repr
+
+
+def _count(model: type[Model] | Model, number: int) -> str:
+    return f"{number} {model._meta.verbose_name_plural}"
+
+
+def _one(row: Model, done: dict[str, Any]) -> dict[str, Any]:
     object_id = row.pk if isinstance(row.pk, int) else None
-    return {
-        "object_pk": str(row.pk),
-        "object_id": object_id,
-        "object_repr": str(row),
-        "additional_data": {"action": action},
-    }
+    return {"object_pk": str(row.pk), "object_id": object_id, "object_repr": str(row), "additional_data": done}
 
 
-def _many(rows: list[Model], action: str) -> dict[str, Any]:
+def _many(rows: list[Model], done: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of one entry for many rows, with all their numbers: hundreds of entries would hide what a person looks for."""
-    text = f"{len(rows)} {rows[0]._meta.verbose_name_plural}"
+    with override("en"):
+        text = _count(rows[0], len(rows))
     return {
         "object_pk": "",
         "object_repr": text,
-        "additional_data": {"action": action, "rows": sorted(row.pk for row in rows)},
+        "additional_data": {**done, "rows": sorted(row.pk for row in rows)},
     }

@@ -14,6 +14,7 @@ from knox.models import AuthToken
 from accounts.health import Health
 from accounts.models import ChannelAccount
 from bridge.models import Conversation, Delivery, Route
+from bridge.operations import incidents
 from bridge.people import peers
 from bridge.pipeline.outbound import outbox
 from bridge.security import audit
@@ -124,6 +125,27 @@ def test_a_deed_that_changes_no_field_is_noted_once_for_all_its_rows(
     boss.post(url("bridge_delivery_confirm"), {"ids": str(quiet.dead.pk), "sure": "1", "verb": "replay"})
     [alone] = entries(quiet.dead)
     assert (alone.additional_data, alone.object_repr) == ({"action": "replayed"}, f"#{quiet.dead.pk}")
+
+
+def test_an_action_is_read_in_the_readers_language_whoever_did_it(boss: Client, admin_user: User, quiet: World) -> None:
+    chinese, english = {"HTTP_ACCEPT_LANGUAGE": "zh-CN"}, {"HTTP_ACCEPT_LANGUAGE": "en"}
+    both = {"ids": f"{quiet.dead.pk},{quiet.uncertain.pk}", "sure": "1", "verb": "dismiss"}
+    boss.post(url("bridge_delivery_confirm"), both, **chinese)
+    incidents.assign(quiet.incident, admin_user)
+    boss.post(url("bridge_conversation_new_session", quiet.person.pk), **chinese)
+    said = {
+        "dismissed": "已忽略",
+        "2 deliveries": "2 投递",
+        "assigned to admin": "分配给 admin",
+        "A new session has started": "新的智能体会话已开始",
+    }
+    pages = [boss.get(url("auditlog_logentry_changelist"), **each).content.decode() for each in (english, chinese)]
+    for words, chinese_words in said.items():
+        assert words in pages[0], words
+        assert (chinese_words in pages[0], chinese_words in pages[1]) == (False, True), words
+    history = url("bridge_conversation_history", quiet.person.pk)
+    assert "新的智能体会话已开始" in boss.get(history, **chinese).content.decode()
+    assert "A new session has started" in boss.get(history, **english).content.decode()
 
 
 def test_a_replay_of_many_by_script_is_one_line(boss: Client, quiet: World) -> None:

@@ -271,7 +271,7 @@ def test_a_connection_whose_lease_is_over_is_none(
     until = timezone.now() + timedelta(seconds=seconds)
     Connection.objects.create(gateway=world.gateway, owner="vm:42:cafe", owner_until=until, state="connected")
     shown = words(boss, "openclaw_gateway_change", world.gateway.pk)
-    found = ("held by connector vm, process 42" in shown, "no connector holds it just now" in shown)
+    found = ("held by connector vm, process 42" in shown, "Just now no connector holds it" in shown)
     assert found == (connected, not connected)
 
 

@@ -74,10 +74,10 @@ class Desk:
         yield
         self.look()
 
-    def log_in(self, name: str, password: str) -> None:
+    def log_in(self, name: str, password: str, button: str = "Log in") -> None:
         self.go("/admin/login/?next=/admin/")
         self.fill(username=name, password=password)
-        self.press("Log in")
+        self.press(button)
 
     def fill(self, **fields: str | bool) -> None:
         """By the name of each field: a text, the label of a choice, or whether a box is ticked."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import threading
 from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING
@@ -14,8 +15,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-START_SECONDS = 120
+START_SECONDS = 300
+# A person with every right and the admin's password, whose language nobody has chosen yet.
+ANOTHER_ADMIN = """
+INSERT INTO auth_user (password, is_superuser, username, first_name, last_name, email, is_staff, is_active, date_joined)
+SELECT password, true, %s, '', '', '', true, true, now() FROM auth_user WHERE username = 'admin' RETURNING 1
+"""
 PACE = 0.1  # seconds per word of an agent's answer: slow enough to be seen growing
+
+
+def add_admin(stage: Stage) -> str:
+    """Add one more, and return the name."""
+    name = f"admin-{secrets.token_hex(4)}"
+    assert stage.rows(ANOTHER_ADMIN, name)
+    return name
 
 
 @contextlib.contextmanager

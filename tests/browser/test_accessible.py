@@ -11,7 +11,7 @@ from axe_playwright_python.sync_playwright import Axe
 from tests.browser.camera import photograph
 from tests.browser.desk import Desk
 from tests.browser.journey import ADMIN, CORP, Keys, word
-from tests.browser.test_pages import PAGES
+from tests.browser.test_pages import PAGES, address_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
     from tests.acceptance.stage import Stage
+    from tests.browser.conftest import Told
 
 pytestmark = pytest.mark.heavy
 # Beside what axe calls serious: what it calls moderate, but a reader without eyes meets on every page.
@@ -28,6 +29,17 @@ ALSO = frozenset(
 )
 # Pages of rows that a day of messages makes.
 OF_A_DAY = frozenset({"which-agent", "message", "contact", "audit-entry"})
+WITH_MORE_AFTER_A_DAY = frozenset(
+    {
+        "dashboard",
+        "list-conversations",
+        "list-messages",
+        "list-deliveries",
+        "list-incidents",
+        "list-audit-log",
+        "reports",
+    }
+)
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 
@@ -92,6 +104,19 @@ def test_no_page_has_a_serious_fault(desk: Desk, stage: Stage, pictures: Path) -
             photograph(desk.page, name, pictures)
         if found := faults_of_schemes(desk.page):
             wrong[name] = found
+    assert not wrong, "\n".join(f"{name}: {fault}" for name, found in wrong.items() for fault in found)
+
+
+def test_no_page_of_a_day_has_a_serious_fault(told: Told, desk: Desk) -> None:
+    """Pages with messages on them: the inbox, conversations, deliveries, incidents, reports, replays."""
+    if failed := [name for name, error in told.outcomes.items() if error]:
+        pytest.skip(f"the day ended early: {failed[0]}")
+    wrong = {}
+    for name, path in PAGES.items():
+        if "{" in path or name in OF_A_DAY or name in WITH_MORE_AFTER_A_DAY:
+            desk.go(address_of(told, path))
+            if found := faults_of_schemes(desk.page):
+                wrong[name] = found
     assert not wrong, "\n".join(f"{name}: {fault}" for name, found in wrong.items() for fault in found)
 
 

@@ -29,6 +29,10 @@ LISTS = {
     "incidents": "bridge/incident",
     "replays": "bridge/replayrun",
     "contacts": "bridge/contact",
+    "contact-requests": "bridge/contactrequest",
+    "canned-answers": "bridge/cannedanswer",
+    "alert-channels": "bridge/alertchannel",
+    "alert-rules": "bridge/alertrule",
     "webhooks": "bridge/webhookendpoint",
     "tokens": "knox/authtoken",
     "staff": "auth/user",
@@ -44,10 +48,18 @@ PAGES = {
     "list-searched-in-part": "/bridge/message/?q=谁",
     "list-audit-log-filtered": "/auditlog/logentry/?action=1&q=admin",
     "dead-letters": "/bridge/delivery/dead-letters/",
+    "inbox-waiting": "/bridge/conversation/?view=waiting",
+    "reports": "/reports/",
+    "unknown-codes": "/unknown-codes/",
+    "alert-channel-add": "/bridge/alertchannel/add/?kind=robot",
+    "alert-rule": "/bridge/alertrule/1/change/",
+    "canned-answer-add": "/bridge/cannedanswer/add/",
     "replay-plan": "/bridge/replayrun/add/?state=dead",
     "account-kinds": "/accounts/channelaccount/add/",
     "account-add-bot": "/accounts/channelaccount/add/?kind=wecom_aibot",
     "account-add-app": "/accounts/channelaccount/add/?kind=wecom_app",
+    "account-add-risky": "/accounts/channelaccount/add/?kind=wechaty",
+    "account-add-by-code": "/accounts/channelaccount/scan/ilink/",
     "account-bot": "{bot}",
     "account-app": "{app}",
     "account-history": "{app}../history/",
@@ -60,6 +72,7 @@ PAGES = {
     "which-agent": "/bridge/route/explain/?account=1&peer_kind=group&peer_id=wrUnknown&addressed=on",
     "conversation-group": "{group}",
     "conversation-person": "{person}",
+    "conversation-move": "{person}../move/",
     "delivery-replayed": "{dead}",
     "message": "/bridge/message/1/change/",
     "contact": "/bridge/contact/1/change/",
@@ -72,10 +85,15 @@ PAGES = {
 }
 
 
+def address_of(told: Told, path: str) -> str:
+    """The address of a page of PAGES."""
+    found = re.sub(r"^\{([\w ]+)\}", lambda name: told.day.paths[name[1]], path)
+    return found if "{" in path else f"{ADMIN}{path}"
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_fits(desk: Desk, told: Told, pictures: Path, name: str) -> None:
-    path = re.sub(r"^\{([\w ]+)\}", lambda found: told.day.paths[found[1]], PAGES[name])
-    desk.go(path if "{" in PAGES[name] else f"{ADMIN}{path}")
+    desk.go(address_of(told, PAGES[name]))
     photograph(desk.page, name, pictures)
 
 

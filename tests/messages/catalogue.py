@@ -61,7 +61,10 @@ def read(path: Path) -> tuple[dict[Text, str], set[Text]]:
 def mend(path: Path) -> None:
     """Give each `msgid` its `msgstr`: a merge that keeps the lines of both sides may take one from between two entries that look alike."""
     if path.exists():
-        entries = re.split(r"\n(?=(?:msgctxt .*\n)?msgid \")", path.read_text())
+        text = re.sub(
+            r"(?m)^(msgctxt .*)\n(?=msgid )", r"\1\0", path.read_text()
+        )  # one line, so that it is split before it only
+        entries = [entry.replace("\0", "\n") for entry in re.split(r"\n(?=msgctxt \"|msgid \")", text)]
         path.write_text("\n".join(entry if "\nmsgstr" in entry else _with_empty_string(entry) for entry in entries))
 
 

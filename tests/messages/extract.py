@@ -29,7 +29,7 @@ KEYWORDS: dict[str, Any] = {
 
 
 # Packages that show texts on our pages and have no Chinese for some of them; those are translated in `bridge`.
-PACKAGES = ("unfold", "auditlog", "axes", "django_filters", "rest_framework")
+PACKAGES = ("unfold", "auditlog", "axes", "django_filters", "rest_framework", "django.contrib.auth")
 # Of the theme's extras only the filters are on a page of ours; what axes says to a console is not.
 NOT_SHOWN = re.compile(r"/(?:contrib/(?!filters/)|management/|migrations/|tests/)|axes/(?!models)")
 DJANGO = ("conf", "contrib/admin", "contrib/auth", "contrib/contenttypes", "contrib/sessions", "contrib/postgres")

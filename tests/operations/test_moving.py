@@ -138,9 +138,9 @@ def test_one_line_of_the_audit_log_says_it(old: Conversation, bot: ChannelAccoun
     LogEntry.objects.all().delete()
     new = move(old, bot).target
     (entry,) = LogEntry.objects.all()
-    assert (entry.object_pk, entry.additional_data) == (
+    assert (entry.object_pk, entry.additional_data["action"]) == (
         str(old.pk),
-        {"action": f"Moved to conversation {new.pk} of {bot.name}."},
+        f"Moved to conversation {new.pk} of {bot.name}.",
     )
 
 

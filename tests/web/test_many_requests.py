@@ -40,6 +40,7 @@ def test_one_password_on_many_names_meets_a_limit_that_says_when_to_come_again(a
     assert statuses == [200] * 30 + [429] * 36
     assert AccessAttempt.objects.count() == 30
     assert "Try again in 15 minutes" in replies[-1].body.decode()
+    assert "请在 15 分钟后再试" in guess(account, "name-0", HTTP_ACCEPT_LANGUAGE="zh-CN").body.decode()
     assert int(replies[-1].headers["retry-after"]) > 0
     assert guess(account, "other", "203.0.113.8").status == 200
 

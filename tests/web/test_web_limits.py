@@ -142,6 +142,22 @@ def test_nobody_unknown_uploads(
     assert temporary() <= before
 
 
+@pytest.mark.parametrize(
+    ("path", "line", "said"),
+    [
+        ("/admin/bridge/route/add/", "Accept-Language: zh-CN", "请求正文太大，或您尚未登录。"),
+        ("/admin/bridge/route/add/", "Cookie: language=zh-hans", "请求正文太大，或您尚未登录。"),
+        ("/admin/bridge/route/add/", "Accept-Language: en", "The body is too large, or you are not logged in."),
+        ("/api/v1/messages/", "Accept-Language: zh-CN", "The body is too large, or you are not logged in."),
+    ],
+)
+def test_a_browser_is_refused_in_its_language_and_a_script_in_english(
+    web: str, path: str, line: str, said: str
+) -> None:
+    with connect(web, head("POST", path, f"Content-Length: {30 * capacity.MIB}", line)) as connection:
+        assert said in answered(connection).decode()
+
+
 def logged_in() -> dict[str, str]:
     client = Client()
     client.force_login(User.objects.create_superuser("boss", password=RIGHT))

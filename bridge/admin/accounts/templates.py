@@ -8,6 +8,7 @@ from django import forms
 from django.http import HttpResponseRedirect
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
 
 from bridge.admin.accounts.panel import AccountPanel, Page, has_capability
 from bridge.admin.base import user_of
@@ -63,7 +64,7 @@ def overview(
     chosen = next((each for each in found if each.id == request.GET.get("template")), None)
     form = styled(SubscribeForm(chosen, request.POST or None)) if chosen else None
     if form and request.method == "POST" and form.is_valid() and (message := _send(request, account, form)):
-        page_admin.log_change(request, account, "sent a subscribe message")
+        page_admin.log_change(request, account, gettext_noop("sent a subscribe message"))
         return HttpResponseRedirect(reverse("admin:bridge_conversation_change", args=[message.conversation_id]))
     title = _("Subscribe messages of %(account)s") % {"account": account}
     context = {"account": account, "templates": found, "error": error, "chosen": chosen, "form": form}
@@ -78,7 +79,7 @@ def _send(request: HttpRequest, account: ChannelAccount, form: SubscribeForm) ->
         form.add_error(None, str(refused))
         return None
     if message.conversation:
-        audit.log_action("sent a message", [message.conversation])
+        audit.log_action(gettext_noop("sent a message"), [message.conversation])
     return message
 
 

@@ -10,6 +10,7 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.forms.fields import InvalidJSONInput
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
 
 from accounts.channels import build_channel
 from bridge.admin.base import user_of
@@ -144,7 +145,7 @@ def list_canned_answers(account_id: int) -> list[CannedAnswer]:
 def add_note(conversation: Conversation, form: NoteForm, request: HttpRequest) -> None:
     """Store a note among staff. The audit log says that there is one, and not what it says."""
     entries.add_entry(conversation, entries.Kind.NOTE, user_of(request), form.cleaned_data["text"])
-    audit.log_action("wrote a note", [conversation])
+    audit.log_action(gettext_noop("wrote a note"), [conversation])
 
 
 def send(request: HttpRequest, conversation: Conversation, form: SendForm) -> Message:

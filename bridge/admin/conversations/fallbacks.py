@@ -9,6 +9,7 @@ from django.contrib import messages
 from django.db import transaction
 from django.db.models import Max
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
 
 from accounts.models import ChannelAccount
 from bridge.admin.paging import row_number
@@ -93,7 +94,7 @@ def add_fallback(page_admin: BridgeAdmin[Conversation], request: HttpRequest, co
     page_admin.notify(
         request, conversation, _("%(sender)s sends from now on where this account cannot.") % {"sender": form.instance}
     )
-    audit.log_action("added a fallback sender", [conversation])
+    audit.log_action(gettext_noop("added a fallback sender"), [conversation])
     return True
 
 
@@ -108,4 +109,4 @@ def remove_fallback(page_admin: BridgeAdmin[Conversation], request: HttpRequest,
     page_admin.notify(
         request, conversation, _("%(sender)s does not send in its place any more.") % {"sender": fallback}
     )
-    audit.log_action("removed a fallback sender", [conversation])
+    audit.log_action(gettext_noop("removed a fallback sender"), [conversation])

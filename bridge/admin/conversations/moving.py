@@ -8,6 +8,7 @@ from django import forms
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
 
 from accounts.models import ChannelAccount
 from bridge.admin.base import user_of
@@ -119,7 +120,7 @@ def show(page_admin: BridgeAdmin[Conversation], request: HttpRequest, pk: int) -
         return _page(page_admin, request, conversation, accounts=_list_accounts(conversation), refusal=reason)
     form = _form(request, conversation, account)
     if request.method == "POST" and form.is_valid() and (moved := _move(request, conversation, form)):
-        page_admin.log_change(request, conversation, f"moved to {moved.target}")
+        page_admin.log_change(request, conversation, gettext_noop("moved"))
         messages.success(request, _("It goes on here now. The old conversation is paused."))
         for note in moved.notes:
             messages.info(request, note)

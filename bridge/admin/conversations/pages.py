@@ -10,6 +10,7 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
 
 from accounts import reply_windows
 from accounts.channels import build_channel
@@ -237,8 +238,8 @@ class ConversationAdmin(BridgeAdmin[Conversation]):
             except outbox.CannotSend as refused:
                 form.add_error(None, str(refused))
             else:
-                self.log_change(request, conversation, "sent a message")
-                audit.log_action("sent a message", [conversation])
+                self.log_change(request, conversation, gettext_noop("sent a message"))
+                audit.log_action(gettext_noop("sent a message"), [conversation])
                 return None
         return self.show(request, conversation, form)
 

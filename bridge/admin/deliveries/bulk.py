@@ -9,7 +9,7 @@ from django.contrib.admin.models import CHANGE, LogEntry
 from django.core.exceptions import BadRequest
 from django.http import HttpResponse, HttpResponseRedirect
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_noop, ngettext
 
 from bridge.admin.base import ReadOnlyAdmin, local_path, user_of
 from bridge.admin.decisions import VERBS
@@ -101,14 +101,14 @@ class BulkAdmin(ReadOnlyAdmin[Delivery]):
         if done.count:
             text = ngettext("%(n)d delivery is queued again.", "%(n)d deliveries are queued again.", done.count)
             messages.success(request, text % {"n": done.count})
-        self._done(request, ids, done, "replayed")
+        self._done(request, ids, done, gettext_noop("replayed"))
 
     def _release(self, request: HttpRequest, ids: list[int]) -> None:
         done = replay.release(ids, user_of(request))
         if done.count:
             text = ngettext("%(n)d delivery is released.", "%(n)d deliveries are released.", done.count)
             messages.success(request, text % {"n": done.count})
-        self._done(request, ids, done, "released")
+        self._done(request, ids, done, gettext_noop("released"))
 
     def _done(self, request: HttpRequest, ids: list[int], done: replay.ReplayResult, word: str) -> None:
         for pk, reason in done.refused[:20]:
@@ -122,7 +122,7 @@ class BulkAdmin(ReadOnlyAdmin[Delivery]):
         count = replay.dismiss(ids, user_of(request))
         text = ngettext("%(n)d delivery is dismissed.", "%(n)d deliveries are dismissed.", count)
         messages.success(request, text % {"n": count})
-        self._log(request, ids, "dismissed")
+        self._log(request, ids, gettext_noop("dismissed"))
 
     def _log(self, request: HttpRequest, ids: Iterable[int], word: str) -> None:
         rows = list(Delivery.objects.filter(pk__in=ids).only("pk"))

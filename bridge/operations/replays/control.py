@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
 
 from bridge.models import Outlook, ReplayItem, ReplayResult, ReplayRun, ReplayState
 from bridge.models.replays import IMPOSSIBLE
@@ -73,7 +74,8 @@ def start(
     row.state, row.started_at, row.started_by = ReplayState.RUNNING, timezone.now(), by
     row.paced_at = row.started_at
     row.save()
-    audit.log_action(f"replay run: {row.chosen} of {row.total} deliveries", [row])
+    sentence = gettext_noop("replay run: %(chosen)s of %(total)s deliveries")
+    audit.log_action(sentence, [row], chosen=row.chosen, total=row.total)
     transaction.on_commit(lambda: notify(Topic.REPLAY))
     run.refresh_from_db()
 
@@ -105,7 +107,8 @@ def change(run: ReplayRun, changes: dict[str, Any]) -> None:
     row.changes = changes
     row.save(update_fields=["changes"])
     plan.look_again(row)
-    audit.log_action(f"replay plan changed: {', '.join(sorted(changes)) or 'nothing'}", [row])
+    names = ", ".join(sorted(changes)) or "–"
+    audit.log_action(gettext_noop("replay plan changed: %(names)s"), [row], names=names)
     run.refresh_from_db()
 
 
@@ -113,7 +116,7 @@ def change(run: ReplayRun, changes: dict[str, Any]) -> None:
 def pause(run: ReplayRun) -> None:
     """Queue nothing more until somebody resumes it; what is queued goes on. Raises CannotControl."""
     row = _lock(run, "pause")
-    _change(row, ReplayState.PAUSED, "replay paused")
+    _change(row, ReplayState.PAUSED, gettext_noop("replay paused"))
     run.refresh_from_db()
 
 
@@ -121,7 +124,7 @@ def pause(run: ReplayRun) -> None:
 def resume(run: ReplayRun) -> None:
     """Go on where it was paused. Raises CannotControl."""
     row = _lock(run, "resume")
-    _change(row, ReplayState.RUNNING, "replay resumed")
+    _change(row, ReplayState.RUNNING, gettext_noop("replay resumed"))
     transaction.on_commit(lambda: notify(Topic.REPLAY))
     run.refresh_from_db()
 
@@ -131,7 +134,7 @@ def cancel(run: ReplayRun) -> int:
     """Queue nothing more, for ever; what is queued goes on. Return how many are left. Raises CannotControl."""
     row = _lock(run, "cancel")
     left = _cancel(row)
-    audit.log_action(f"replay cancelled: {left} deliveries left", [row])
+    audit.log_action(gettext_noop("replay cancelled: %(left)s deliveries left"), [row], left=left)
     run.refresh_from_db()
     return left
 
@@ -151,7 +154,7 @@ def undo(run: ReplayRun) -> int:
     counts[ReplayResult.UNDONE] += count
     row.results = {result: n for result, n in sorted(counts.items()) if n}
     _cancel(row)
-    audit.log_action(f"replay undone: {count} deliveries taken back", [row])
+    audit.log_action(gettext_noop("replay undone: %(count)s deliveries taken back"), [row], count=count)
     run.refresh_from_db()
     return count
 

@@ -8,10 +8,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from django.utils.translation import gettext_lazy as _
+
 from bridge.security import proxies
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from django.utils.functional import _StrOrPromise
 
     Scope = dict[str, Any]
     Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -34,11 +38,12 @@ LISTEN_SECONDS = 0.002
 class Refused(Exception):
     """The request is refused with this status and text. headers: as in `Response`. The rest of its body is not read."""
 
-    def __init__(self, status: int, text: str, **headers: str) -> None:
+    def __init__(self, status: int, text: _StrOrPromise, **headers: str) -> None:
         super().__init__(text)
         self.status, self.headers = status, headers
 
     def response(self) -> Response:
+        """Return it in the language that is active."""
         headers = {name.replace("_", "-"): value for name, value in self.headers.items()}
         return Response(self.status, f"{self}\n".encode(), PLAIN, {**headers, "connection": "close"})
 
@@ -113,7 +118,7 @@ class Request:
                         return None
                     parts.append(piece)
         except TimeoutError:
-            raise Refused(408, "The body did not come in time.") from None
+            raise Refused(408, _("The body did not come in time.")) from None
         return b"".join(parts)
 
     def listen(self) -> asyncio.Future[dict[str, Any]]:

@@ -20,10 +20,13 @@ from django.conf import settings
 from django.core.handlers.wsgi import WSGIHandler
 from django.http.request import split_domain_port, validate_host
 from django.template.loader import render_to_string
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import override
 
 from bridge.runtime.conf import capacity
 from bridge.runtime.db.threads import execute_on
 from bridge.runtime.web.http import Refused, Response
+from bridge.runtime.web.languages import language_of
 from bridge.security import proxies
 from bridge.security.logins import LoginLimit
 from bridge.security.visitors import may_upload
@@ -40,7 +43,7 @@ log = logging.getLogger(__name__)
 LOGIN_PATH = "/admin/login"
 # Bytes of a response that are read at a time.
 PIECE_BYTES = 256 * capacity.KIB
-BUSY = "The bridge is busy. Please try again in a moment."
+BUSY = _("The bridge is busy. Please try again in a moment.")
 # Paths that Django or its middleware may know; all others are answered without it.
 KNOWN_PATHS = re.compile(r"/(?:$|admin(?:/|$)|api/|static/)")
 
@@ -96,7 +99,7 @@ class Pages:
         caller = proxies.network_of(request.client)
         is_login = request.method == "POST" and request.path.rstrip("/") == LOGIN_PATH
         if is_login and (wait := await self.login_limit.seconds_to_wait(caller)):
-            await _make_login_refusal(wait).send(send)
+            await _make_login_refusal(request, wait).send(send)
             return
         async with self._receive_body(request, caller) as body:
             with self.pages.slot(caller):
@@ -118,10 +121,10 @@ class Pages:
                 yield file
                 return
             if not await execute_on(self.threads.pages, may_upload, request.headers, request.path):
-                raise Refused(413, "The body is too large, or you are not logged in.")
+                raise Refused(413, _("The body is too large, or you are not logged in."))
             async with self.large:
                 if not await self._read(request, file, capacity.MAX_BODY, capacity.BODY_SECONDS):
-                    raise Refused(413, "The body is too large.")
+                    raise Refused(413, _("The body is too large."))
                 file.seek(0)
                 yield file
 
@@ -136,7 +139,7 @@ class Pages:
                     if file.tell() > limit:
                         return False
         except TimeoutError:
-            raise Refused(408, "The body did not come in time.") from None
+            raise Refused(408, _("The body did not come in time.")) from None
         return True
 
     # --- Django
@@ -223,18 +226,19 @@ def _make_environ(request: Request, body: IO[bytes]) -> WSGIEnvironment:
 def _check_head(request: Request) -> None:
     """Refuse heads for which Django would make an error page and log a traceback. Raises Refused."""
     if not KNOWN_PATHS.match(request.path):
-        raise Refused(404, "There is nothing here.")
+        raise Refused(404, _("There is nothing here."))
     if sum(len(name) + len(value) for name, value in request.scope["headers"]) > capacity.MAX_HEAD:
-        raise Refused(431, "The head of the request is too large.")
+        raise Refused(431, _("The head of the request is too large."))
     hosts = [value for name, value in request.scope["headers"] if name == b"host"]
     domain, _port = split_domain_port(hosts[0].decode("latin-1") if len(hosts) == 1 else "")
     if not domain or not validate_host(domain, settings.ALLOWED_HOSTS):
-        raise Refused(400, "The Host header is missing, malformed, or none of ALLOWED_HOSTS.")
+        raise Refused(400, _("The Host header is missing, malformed, or none of ALLOWED_HOSTS."))
 
 
-def _make_login_refusal(seconds: float) -> Response:
+def _make_login_refusal(request: Request, seconds: float) -> Response:
     minutes = max(1, -(-int(seconds) // 60))
-    html = render_to_string("429_address.html", {"minutes": minutes})
+    with override(language_of(request)):
+        html = render_to_string("429_address.html", {"minutes": minutes})
     return Response(
         429, html.encode(), "text/html; charset=utf-8", {"retry-after": str(int(seconds) + 1), "connection": "close"}
     )

@@ -7,6 +7,7 @@ from typing import Any
 from django import forms
 from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from channels_wechat.contract.pasted import PastedField
 from channels_wechat.wecom.credentials import CORP_ID, CORP_ID_PLACE
@@ -52,7 +53,7 @@ class WeComAIBotCredentials(CallbackCredentials):
         ),
     )
     secret = PastedField(
-        label=_("Secret"),
+        label=pgettext_lazy("credential", "Secret"),
         max_length=256,
         required=False,
         help_text=_("Long connection only: on the same page as the bot ID."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from channels_wechat.contract.pasted import PastedField, PastedNumberField
 from channels_wechat.wecom.credentials import CORP_ID, CORP_ID_PLACE
@@ -27,7 +28,7 @@ class WeComAppCredentials(CallbackCredentials):
         help_text=_("Console (管理后台) → App management (应用管理) → the app → AgentId."),
     )
     secret = PastedField(
-        label=_("Secret"),
+        label=pgettext_lazy("credential", "Secret"),
         max_length=128,
         help_text=_("On the same page: Secret → View (查看). WeCom sends it to your phone."),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.core.validators import RegexValidator
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from channels_wechat.contract.pasted import PastedField
 from channels_wechat.wecom.credentials import CORP_ID, CORP_ID_PLACE
@@ -28,7 +29,7 @@ class WeComKfCredentials(CallbackCredentials):
     )
     corp_id = PastedField(label=_("Corp ID"), max_length=64, validators=[CORP_ID], help_text=CORP_ID_PLACE)
     secret = PastedField(
-        label=_("Secret"),
+        label=pgettext_lazy("credential", "Secret"),
         max_length=128,
         help_text=_(
             "Of the self-built app that may call the interface: WeChat customer service (微信客服) → API → Apps that may call"

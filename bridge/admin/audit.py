@@ -182,6 +182,8 @@ def list_changes(entry: LogEntry) -> list[dict[str, str]]:
 
 
 def _find_label(entry: LogEntry, name: str) -> str:
+    if name == "secret":  # no form has this field, so that its model does not name it
+        return _now("Secret")
     model: Any = entry.content_type.model_class()
     try:
         return str(model._meta.get_field(name).verbose_name)

@@ -31,7 +31,8 @@ NAMES = {
     "Control", "Cookie", "corpid", "CSV", "Ctrl", "EncodingAESKey", "English", "Enter", "Esc", "esc", "GIF", "http", "HTTP", "HTTPS",
     "https", "ID", "Idempotency", "IDs", "iLink", "IP", "JPG", "JSON", "KB", "kB", "Key", "KiB", "Knox", "LDAP", "Mac",
     "Markdown", "MB", "MD", "MiB", "ms", "OK", "OpenAPI", "OpenClaw", "OpenID", "openid", "PBKDF", "PEM", "PNG", "Puppet", "QR",
-    "RSA", "Secret", "Service", "SHA", "Shanghai", "Shift", "SSL", "Standard", "TLS", "Token", "token", "URL", "userid", "UTC", "VoIP",
+    "RSA", "Secret", "Service", "SHA", "Shanghai", "Shift", "SSL", "Standard", "TLS", "Token", "token", "URL", "userid", "UTC",
+    "Valkey", "VoIP",
     "xn", "Webhook", "Webhooks", "WebSocket", "Wechaty", "WeCom", "XML",
 }  # fmt: skip
 # Types of messages as the platforms call them, and the names of the groups of staff that are rows since the installation.

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["stage"]  # the fixture
 # What the tests of rights enter in forms, and names of theirs.
 ENTERED = [
-    "I look at it", "changed", "Goodbye", "Other", "Renamed", "Spare", "call them", "hello", "role-S", "renamed", "Li Si", "New", "new",
+    "I look at it", "Mine", "changed", "Goodbye", "Other", "Renamed", "Spare", "call them", "hello", "role-S", "renamed", "Li Si", "New",
+    "new",
     "bye", "Fake", "Fake phone", "Phone", "a minute",
     # What Python, gRPC and a gateway say where nobody listens, in the words that follow a sentence of ours.
     "connection failed", "Connection refused", "ConnectionRefusedError", "Errno", "connect", "unreachable", "insecure",

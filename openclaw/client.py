@@ -50,6 +50,8 @@ HISTORY_CHARACTERS: Final = 500_000
 USAGE_WAIT_SECONDS: Final = 10.0
 """Seconds to wait for the response to a run whose events have given the answer: the response has the usage."""
 POLL_SECONDS: Final = 1.0
+LOOKS_AFTER_END: Final = 10
+"""Looks, `POLL_SECONDS` apart, for the answer of a run that was active and is not any more: a busy gateway writes it seconds later."""
 MAX_REMEMBERED_RUNS: Final = 10_000
 PROACTIVE_LIMIT: Final = 500
 """Proactive replies whose transcript may be read at the same time. More at once do not come from a working agent."""
@@ -241,7 +243,7 @@ class GatewayClient:
                     raise error.copy(Action.UNKNOWN if is_unknown else None) from None
 
     async def _recover(self, turn: Turn, run: Run) -> Answer | None:
-        key = turn.idempotency_key
+        key, looks = turn.idempotency_key, 0
         while True:
             payload = await self._request_wait(key, POLL_SECONDS)
             history = await self.fetch_history(turn.session_key)
@@ -252,8 +254,13 @@ class GatewayClient:
                 return run.final_answer or _require_answer(
                     read_wait(payload, run.event_summary) or history.find_answer_ended_at(payload["endedAt"])
                 )
-            if not self._may_still_answer(history, key):
+            if self._may_still_answer(history, key):
+                looks = LOOKS_AFTER_END
+                continue
+            if not looks:
                 break
+            looks -= 1
+            await asyncio.sleep(POLL_SECONDS)
         if not self._gives_run_ids and history.was_asked(turn.message):
             raise GatewayError(Code.ANSWER_UNKNOWN)
         return None

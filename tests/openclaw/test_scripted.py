@@ -10,7 +10,7 @@ import pytest
 
 from channels_wechat.contract.explanations import Action
 from openclaw import client as clients
-from openclaw.client import HISTORY_LIMIT, Answer, Attachment, Endpoint, GatewayClient, Turn, Usage
+from openclaw.client import HISTORY_LIMIT, LOOKS_AFTER_END, Answer, Attachment, Endpoint, GatewayClient, Turn, Usage
 from openclaw.errors import Code, GatewayError
 from openclaw.http import test_gateway as probe
 from tests.openclaw.recorded import VERSIONS, Recorded, Scripted, load
@@ -217,6 +217,27 @@ def test_a_lost_turn_is_waited_for_while_it_may_still_be_answered(
     assert (answer.text if answer else None) == ("pong" if is_waited_for else None)
     (asked, *_more) = [frame["params"] for frame in gateway.asked if frame["method"] == "chat.history"]
     assert asked["limit"] == HISTORY_LIMIT
+
+
+RUNNING = {"messages": [QUESTION], "sessionInfo": {"status": "running"}}
+DONE = {"messages": [QUESTION], "sessionInfo": {"status": "done"}}
+
+
+def test_an_answer_that_is_written_after_the_end_of_its_run_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None would have the question asked again, though its answer is there a moment later."""
+    monkeypatch.setattr(clients, "POLL_SECONDS", 0.01)
+    written = [RUNNING, *[DONE] * LOOKS_AFTER_END, {"messages": [QUESTION, ANSWER]}]
+    answer = recover(Scripted({"agent.wait": [NOT_ENDED], "chat.history": written}))
+    assert answer
+    assert answer.text == "pong"
+
+
+def test_a_run_that_ends_without_an_answer_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clients, "POLL_SECONDS", 0.01)
+    gateway = Scripted({"agent.wait": [NOT_ENDED], "chat.history": [RUNNING, DONE, RUNNING, DONE]})
+    assert recover(gateway) is None
+    looks = [frame for frame in gateway.asked if frame["method"] == "chat.history"]
+    assert len(looks) == 3 + LOOKS_AFTER_END + 1
 
 
 def test_what_a_resumed_run_took_is_told() -> None:

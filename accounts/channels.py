@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from channels_wechat.contract.capabilities import Tokens
     from channels_wechat.contract.channel import Channel
+    from channels_wechat.contract.messages import Token
 
 # An account is cached so long, so disabling it takes effect for callbacks within this time.
 CACHE_SECONDS = 2.0
@@ -54,8 +55,16 @@ def build_channel(account: ChannelAccount) -> Channel:
 
 
 def stored_tokens(account: ChannelAccount) -> StoredTokens:
-    """Return the source of the account's access tokens, which asks the platform for a new one when it is needed."""
-    return StoredTokens(account, lambda: cast("Tokens", build_channel(account)).fetch_token())
+    """Return the source of the account's access tokens, which asks the platform for a new one when it is needed.
+
+    It asks with the credentials that are stored then: those of an account that a process keeps may have been corrected meanwhile.
+    """
+
+    def fetch() -> Token:
+        stored = ChannelAccount.objects.filter(pk=account.pk).first() or account
+        return cast("Tokens", build_channel(stored)).fetch_token()
+
+    return StoredTokens(account, fetch)
 
 
 def cached_by_key(key: UUID) -> tuple[ChannelAccount, Channel]:

@@ -17,7 +17,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts.explanations import explanations_of
-from accounts.fields import EncryptedJSONField, EncryptedTextField
+from accounts.fields import EncryptedJSONField, EncryptedTextField, Undecryptable
 from accounts.health import CODE_LENGTH, Health, HealthMixin
 from accounts.lease import LeaseMixin
 from channels_wechat import KINDS, channel_class
@@ -178,10 +178,19 @@ class ChannelAccount(HealthMixin):
         return self.usable and self.sending_stopped_at is None
 
     def revive(self) -> None:
-        """Leave `stopped`, because staff changed something. A token of another API address than ours is deleted."""
+        """Leave `stopped`, because staff changed something. A token of another API address than ours is deleted.
+
+        The fence moves on, so that whoever asks for a token just now, with what was entered before, stores no refusal any more.
+        """
         AccessToken.objects.filter(account=self).exclude(address=self.api_base_url).update(value="")
         AccessToken.objects.filter(account=self).update(
-            failure_code="", failure_params={}, wait_until=None, expires_at=None, owner="", owner_until=None
+            failure_code="",
+            failure_params={},
+            wait_until=None,
+            expires_at=None,
+            owner="",
+            owner_until=None,
+            fence=models.F("fence") + 1,
         )
         super().revive()
 
@@ -192,10 +201,23 @@ class ChannelAccount(HealthMixin):
         params: Params = MappingProxyType({}),
         rows: models.QuerySet[Self] | None = None,
     ) -> bool:
-        """An account that waits for a login does not work, whatever else succeeded."""
+        """An account that waits for a login does not work, whatever else succeeded.
+
+        Nor does a refusal of credentials that staff have replaced since they were read stop it: a process keeps an account for two seconds.
+        """
+        if state == Health.STOPPED and self._has_other_credentials():
+            return False
         if state == Health.OK:
             rows = (self._row() if rows is None else rows).exclude(connection__state__in=LOGIN_STATES)
         return super().set_state(state, code, params, rows)
+
+    def _has_other_credentials(self) -> bool:
+        """Whether staff have changed the credentials or their address since this was read."""
+        now = self._row().only("key", "credentials", "api_base_url").first()
+        try:
+            return now is not None and (now.credentials, now.api_base_url) != (self.credentials, self.api_base_url)
+        except Undecryptable:
+            return False
 
     def fields_with_state(self, state: Health) -> dict[str, Any]:
         """When it is tried next; another reason does not put that off."""

@@ -142,8 +142,8 @@ class StoredTokens:
         now, wait = timezone.now(), timedelta(seconds=error.retry_after or WAIT_SECONDS)
         until = now + wait if error.action == Action.WAIT else None
         failure = {"failure_code": error.code[:CODE_LENGTH], "failure_params": error.params}
-        row.settle_as_held(wait_until=until, failed_at=now, **failure)
-        self.account.set_state(Health.FAILING if until else Health.STOPPED, error.code, error.params)
+        if row.settle_as_held(wait_until=until, failed_at=now, **failure):
+            self.account.set_state(Health.FAILING if until else Health.STOPPED, error.code, error.params)
 
 
 def _refusal(row: AccessToken) -> ChannelError:

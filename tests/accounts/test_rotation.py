@@ -79,6 +79,8 @@ def test_every_encrypted_field_is_found() -> None:
         "bridge.webhookendpoint.url",
         "bridge.webhookendpoint.secret",
         "bridge.webhookendpoint.previous_secret",
+        "bridge.alertchannel.url",
+        "bridge.alertchannel.secret",
     }
 
 

@@ -6,7 +6,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.utils import timezone
@@ -16,7 +16,7 @@ from accounts.channels import stored_tokens
 from accounts.fields import sealed
 from accounts.health import Health
 from accounts.models import AccessToken, ChannelAccount
-from accounts.tokens import KEEP_SECONDS, LEASE_SECONDS, MARGIN_SECONDS, WAIT_SECONDS, ending_soon
+from accounts.tokens import KEEP_SECONDS, LEASE_SECONDS, MARGIN_SECONDS, WAIT_SECONDS, StoredTokens, ending_soon
 from bridge.runtime.worker import tasks
 from channels_wechat.contract.errors import ChannelError
 from channels_wechat.contract.explanations import Action
@@ -330,6 +330,41 @@ def test_a_refusal_stops_the_account_for_everybody(company: SimulatorClient, acc
     assert account.state == Health.NEW
     assert stored_tokens(account).current()
     assert requests(company) == 2
+
+
+def test_what_staff_corrected_is_not_refused_once_more(company: SimulatorClient, account: ChannelAccount) -> None:
+    """A process that keeps the account with the wrong secret asks after the correction."""
+    right = account.credentials
+    enter(account, {**right, "secret": "wrong"})
+    kept = ChannelAccount.objects.get(pk=account.pk)
+    refusal(kept)
+    assert ChannelAccount.objects.get().state == Health.STOPPED
+    enter(account, right)
+    assert stored_tokens(kept).current()
+    assert not kept.set_state(Health.STOPPED, "40001")
+    assert ChannelAccount.objects.get().state == Health.NEW
+
+
+def test_a_refusal_that_comes_after_the_correction_is_forgotten(account: ChannelAccount) -> None:
+    right = account.credentials
+    enter(account, {**right, "secret": "wrong"})
+    kept = ChannelAccount.objects.get(pk=account.pk)
+
+    def refuse() -> Token:
+        enter(account, right)  # while the platform answers
+        raise WECOM.error("40001")
+
+    with pytest.raises(ChannelError):
+        StoredTokens(kept, refuse).current()
+    assert ChannelAccount.objects.get().state == Health.NEW
+    assert stored_tokens(ChannelAccount.objects.get()).current()
+
+
+def enter(account: ChannelAccount, credentials: dict[str, Any]) -> None:
+    """As the account's page does it."""
+    account.credentials = credentials
+    account.save()
+    account.revive()
 
 
 def test_somebody_who_died_while_fetching_blocks_for_the_lease_only(account: ChannelAccount) -> None:

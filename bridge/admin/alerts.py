@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.postgres.forms import SimpleArrayField
-from django.utils.translation import get_language
+from django.utils.translation import get_language, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from bridge.admin.base import BridgeAdmin, user_of
@@ -305,9 +305,8 @@ class RuleAdmin(AlertsAdmin):
 
     @admin.display(description=_("channels"))
     def channel_names(self, rule: AlertRule) -> str:
-        chosen = [str(channel) for channel in rule.channels.all()]
-        everything = [str(channel) for channel in getattr(rule, "channels_of_all", ())]
-        return ", ".join(sorted({*chosen, *everything})) or str(_("none"))
+        channels = {*rule.channels.all(), *getattr(rule, "channels_of_all", ())}
+        return ", ".join(sorted(map(_name_channel, channels))) or str(_("none"))
 
     @admin.display(description=_("reminder"))
     def reminder(self, rule: AlertRule) -> str:
@@ -321,7 +320,7 @@ class RuleAdmin(AlertsAdmin):
         return super().get_changelist_instance(request)
 
     def load_details(self, request: HttpRequest, rows: list[AlertRule]) -> None:  # noqa: ARG002
-        everything = list(AlertChannel.objects.filter(rules=None).only("name"))
+        everything = list(AlertChannel.objects.filter(rules=None))
         for rule in rows:
             rule.channels_of_all = everything  # type: ignore[attr-defined]  # for a column
 
@@ -335,6 +334,12 @@ class RuleAdmin(AlertsAdmin):
         rule.enabled = not rule.enabled
         rule.save(update_fields=["enabled", "updated_at"])
         self.notify(request, rule, _("Enabled.") if rule.enabled else _("Disabled."))
+
+
+def _name_channel(channel: AlertChannel) -> str:
+    """Return the name of a channel, and that it tells nothing where it is switched off or its settings are gone."""
+    tells = channel.enabled and channel.is_set
+    return str(channel) if tells else str(_("%(channel)s (disabled)") % {"channel": channel})
 
 
 def show_test(request: HttpRequest, channel: AlertChannel, message: AlertMessage) -> None:
@@ -359,7 +364,11 @@ def describe_rule(rule: AlertRule) -> str:
     phrases = {
         "backlog": _("messages that wait for more than %(minutes)s minutes"),
         "failure_rate": _("%(percent)s %% and at least %(count)s deliveries that fail within %(minutes)s minutes"),
-        "failure_codes": _("at least %(count)s failed deliveries of one cause"),
+        "failure_codes": ngettext(
+            "at least %(count)s failed delivery of one cause",
+            "at least %(count)s failed deliveries of one cause",
+            rule.least_count or 0,
+        ),
         "token": _("an access token that cannot be refreshed, or ends within %(minutes)s minutes"),
         "silence": _("nothing received for %(minutes)s minutes"),
         "other": _("anything else that is listed as an incident, from severity %(severity)s on"),

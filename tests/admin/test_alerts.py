@@ -51,6 +51,15 @@ def test_a_rule_shows_the_fields_of_its_kind(boss: Client, kind: str, shown: set
     assert names_of(boss, factories.alert_rule(kind)) - everywhere == shown
 
 
+def test_a_rule_in_the_list_says_which_of_its_channels_tell_nothing(boss: Client) -> None:
+    factories.alert_rule("failure_codes", least_count=1)
+    factories.alert_channel("webhook", name="Desk")
+    factories.alert_channel("email", name="Night", enabled=False)
+    page = boss.get(reverse("admin:bridge_alertrule_changelist")).content.decode()
+    assert "Desk, Night (disabled)" in page
+    assert "at least 1 failed delivery of one cause" in page
+
+
 def test_an_address_that_is_left_empty_is_kept_and_one_of_another_host_gets_a_secret(boss: Client) -> None:
     with recorder() as server, recorder() as other:
         address = f"{server.url}/{CANARIES['alert address']}"

@@ -455,7 +455,7 @@ BUTTONS = {
     "bridge_delivery_recall": "send_message",
     **{
         f"bridge_replayrun_{name}": "replay_delivery"
-        for name in ("run", "look_again", "pause", "resume", "cancel", "undo")
+        for name in ("run", "look_again", "pause", "resume", "cancel", "undo", "change_before")
     },
     "bridge_incident_test_alert": ACCOUNT,
     **{f"bridge_incident_{name}": "handle_incident" for name in ("acknowledge", "mute", "take", "note")},

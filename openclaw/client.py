@@ -51,7 +51,7 @@ USAGE_WAIT_SECONDS: Final = 10.0
 """Seconds to wait for the response to a run whose events have given the answer: the response has the usage."""
 POLL_SECONDS: Final = 1.0
 LOOKS_AFTER_END: Final = 10
-"""Looks, `POLL_SECONDS` apart, for the answer of a run that was active and is not any more: a busy gateway writes it seconds later."""
+"""So often, `POLL_SECONDS` apart, an active run's answer is looked for after its end: a busy gateway writes it seconds later."""
 MAX_REMEMBERED_RUNS: Final = 10_000
 PROACTIVE_LIMIT: Final = 500
 """Proactive replies whose transcript may be read at the same time. More at once do not come from a working agent."""
@@ -243,7 +243,7 @@ class GatewayClient:
                     raise error.copy(Action.UNKNOWN if is_unknown else None) from None
 
     async def _recover(self, turn: Turn, run: Run) -> Answer | None:
-        key, looks = turn.idempotency_key, 0
+        key, looks_left = turn.idempotency_key, 0
         while True:
             payload = await self._request_wait(key, POLL_SECONDS)
             history = await self.fetch_history(turn.session_key)
@@ -254,13 +254,9 @@ class GatewayClient:
                 return run.final_answer or _require_answer(
                     read_wait(payload, run.event_summary) or history.find_answer_ended_at(payload["endedAt"])
                 )
-            if self._may_still_answer(history, key):
-                looks = LOOKS_AFTER_END
-                continue
-            if not looks:
+            looks_left = LOOKS_AFTER_END if self._may_still_answer(history, key) else looks_left - 1
+            if looks_left < 0:
                 break
-            looks -= 1
-            await asyncio.sleep(POLL_SECONDS)
         if not self._gives_run_ids and history.was_asked(turn.message):
             raise GatewayError(Code.ANSWER_UNKNOWN)
         return None

@@ -6,7 +6,7 @@ import secrets
 import string
 import sys
 import time
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -281,10 +281,10 @@ def _populate(world: World) -> None:
 
 def _switch_on(world: World) -> None:
     """Let the bridge work with the accounts. Sooner, the clock would ask for their tokens, be refused and stop them."""
-    for account in (getattr(world, field.name) for field in fields(world)):
+    for account in (getattr(world, name) for name in World.__slots__):
         if isinstance(account, ChannelAccount):
-            account.enabled = True
-            account.save(update_fields=["enabled"])
+            ChannelAccount.objects.filter(pk=account.pk).update(enabled=True)
+            account.refresh_from_db()
             account.revive()
 
 
@@ -312,9 +312,9 @@ def _account(kind: str, name: str, simulator_url: str, fields: dict[str, Any]) -
     external_id = channel_class(kind).external_id(credentials)
     common = {"name": name, "external_id": external_id, "api_base_url": simulator_url, "state": Health.NEW}
     sentences = {"welcome": "你好，我是演示机器人，可以随时问我。"} if kind in ("wecom_aibot", "wecom_kf") else {}
-    account = ChannelAccount(kind=kind, credentials=credentials, sentences=sentences, enabled=False, **common)
-    account.save(force_insert=True)
-    return account
+    return ChannelAccount.objects.create(
+        kind=kind, credentials=credentials, sentences=sentences, enabled=False, **common
+    )
 
 
 def _personal_account(simulator: SimulatorClient, port: int) -> ChannelAccount:

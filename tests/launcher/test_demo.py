@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from django.db import connection
 
 from accounts.health import Health
 from accounts.models import ChannelAccount
@@ -18,6 +17,7 @@ from tests.end_to_end.test_end_to_end import worker
 from tests.support import factories
 from tests.support.callbacks import web_server
 from tests.support.connecting import RunningConnector
+from tests.support.factories import in_thread
 
 if TYPE_CHECKING:
     from channels_wechat.simulator import SimulatorClient
@@ -77,10 +77,9 @@ def test_no_account_is_stopped_while_it_is_set_up(company: SimulatorClient) -> N
     def read() -> None:
         while not built.is_set():
             directory.read_due()
-        connection.close()
 
     with ThreadPoolExecutor() as threads:
-        reading = threads.submit(read)
+        reading = threads.submit(in_thread(read))
         try:
             demo.build(company.url, company.url, "stub-token")
         finally:

@@ -223,17 +223,15 @@ RUNNING = {"messages": [QUESTION], "sessionInfo": {"status": "running"}}
 DONE = {"messages": [QUESTION], "sessionInfo": {"status": "done"}}
 
 
-def test_an_answer_that_is_written_after_the_end_of_its_run_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_that_is_written_after_the_end_of_its_run_is_found() -> None:
     """None would have the question asked again, though its answer is there a moment later."""
-    monkeypatch.setattr(clients, "POLL_SECONDS", 0.01)
     written = [RUNNING, *[DONE] * LOOKS_AFTER_END, {"messages": [QUESTION, ANSWER]}]
     answer = recover(Scripted({"agent.wait": [NOT_ENDED], "chat.history": written}))
     assert answer
     assert answer.text == "pong"
 
 
-def test_a_run_that_ends_without_an_answer_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clients, "POLL_SECONDS", 0.01)
+def test_a_run_that_ends_without_an_answer_is_asked_again() -> None:
     gateway = Scripted({"agent.wait": [NOT_ENDED], "chat.history": [RUNNING, DONE, RUNNING, DONE]})
     assert recover(gateway) is None
     looks = [frame for frame in gateway.asked if frame["method"] == "chat.history"]

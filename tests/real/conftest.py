@@ -11,7 +11,7 @@ from tests.real import evidence
 from tests.real.openclaw_lab import logs
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
 
 @pytest.hookimpl(wrapper=True)
@@ -21,17 +21,18 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     if not report.failed:
         return report
     if isinstance(item, pytest.Function) and "database" in item.fixturenames:
-        report.sections.append(("The newest deliveries", _deliveries()))
+        report.sections.append(("The newest deliveries", _read(evidence.describe_deliveries)))
+        report.sections.append(("Accounts and gateways", _read(evidence.describe_states)))
     for name, log in logs.items():
         report.sections.append((f"The last lines of the {name}", evidence.read_last_lines(log)))
     return report
 
 
-def _deliveries() -> str:
+def _read(describe: Callable[[], str]) -> str:
     try:
-        return evidence.describe_deliveries()
+        return describe()
     except (
         DatabaseError,
         RuntimeError,
     ) as error:  # RuntimeError: pytest-django refuses where the database was not made
-        return f"the deliveries cannot be read: {error}"
+        return f"the rows cannot be read: {error}"

@@ -1,4 +1,4 @@
-"""What a failed test of this folder prints: the newest deliveries with their attempts, and the ends of the logs.
+"""What a failed test of this folder prints: the newest deliveries with their attempts, accounts and gateways, and the ends of the logs.
 
 Whether a failure is the bridge's, the gateway's or the test's own is seen in these, and a rare failure does not come again when asked.
 """
@@ -21,14 +21,15 @@ LINE_LENGTH: Final = 500
 
 
 def describe_deliveries() -> str:
-    """The newest deliveries, oldest first, each followed by its attempts, and how the accounts and gateways are.
-
-    What they keep of requests is without secrets.
-    """
+    """The newest deliveries, oldest first, each followed by its attempts. What they keep of requests is without secrets."""
     newest = Delivery.objects.select_related("message").order_by("-pk")[:NEWEST_DELIVERIES]
-    lines = [_describe_delivery(row) for row in reversed(newest)] or ["no delivery was stored"]
-    owners = [*ChannelAccount.objects.order_by("pk"), *Gateway.objects.order_by("pk")]
-    return "\n".join([*lines, *(f"{row}: {row.state} {row.state_code}, enabled {row.enabled}" for row in owners)])
+    return "\n".join(_describe_delivery(row) for row in reversed(newest)) or "no delivery was stored"
+
+
+def describe_states() -> str:
+    """Whether each account and gateway works: a delivery of one that is stopped or disabled waits."""
+    rows = [*ChannelAccount.objects.order_by("pk"), *Gateway.objects.order_by("pk")]
+    return "\n".join(f"{row}: {row.state} {row.state_code}, enabled {row.enabled}" for row in rows)
 
 
 def _describe_delivery(row: Delivery) -> str:

@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 
 from channels_wechat.contract.explanations import Action
+from channels_wechat.simulator.client import WAIT_SECONDS
 from openclaw import http
 from openclaw.client import Answer, Attachment, Endpoint, GatewayClient, ProactiveReply, Turn, Usage
 from openclaw.device import Device, Signer
@@ -168,7 +169,7 @@ def test_abort(lab: OpenClawLab) -> None:
         started = asyncio.Event()
         async with connected(lab) as client:
             task = asyncio.create_task(client.ask(one, lambda _partial: started.set()))
-            await asyncio.wait_for(started.wait(), 120)
+            await asyncio.wait_for(started.wait(), WAIT_SECONDS)
             assert await client.abort(one.session_key, one.idempotency_key)
             with pytest.raises(GatewayError) as caught:
                 await task
@@ -201,7 +202,7 @@ def test_lost_connection_leaves_the_run_going(lab: OpenClawLab) -> None:
         started = asyncio.Event()
         async with connected(lab) as client:
             task = asyncio.create_task(client.ask(one, lambda _partial: started.set()))
-            await asyncio.wait_for(started.wait(), 120)
+            await asyncio.wait_for(started.wait(), WAIT_SECONDS)
         with pytest.raises(GatewayError) as caught:
             await task
         assert (caught.value.code, caught.value.action) == (Code.CONNECTION_LOST, Action.UNKNOWN)
@@ -238,7 +239,7 @@ def test_http_fallback(lab: OpenClawLab) -> None:
 
 async def reconnected(lab: OpenClawLab, foreign: list[ProactiveReply]) -> GatewayClient:
     """Connect to a gateway that may still be starting, as the owner of a connection does."""
-    limit = time.monotonic() + 120
+    limit = time.monotonic() + WAIT_SECONDS
     while True:
         client = GatewayClient(Endpoint(lab.base_url, lab.token), foreign.append)
         try:
@@ -261,7 +262,7 @@ def test_killed_in_mid_turn_answers_once(lab: OpenClawLab) -> None:
         async with connected(lab) as client:
             await client.ask(finished)
             tasks = [asyncio.create_task(client.ask(running, lambda _partial: started.set()))]
-            await asyncio.wait_for(started.wait(), 120)
+            await asyncio.wait_for(started.wait(), WAIT_SECONDS)
             tasks.append(asyncio.create_task(client.ask(queued)))
             await asyncio.sleep(0.5)
             await asyncio.to_thread(lab.kill)
@@ -289,7 +290,7 @@ def test_orderly_restart_is_announced(lab: OpenClawLab) -> None:
     async def run() -> GatewayError:
         async with connected(lab) as client:
             await asyncio.to_thread(lab.stop)
-            await asyncio.wait_for(client.closed.wait(), 120)
+            await asyncio.wait_for(client.closed.wait(), WAIT_SECONDS)
             return client.lost
 
     error = asyncio.run(run())

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 import requests
 
+from channels_wechat.simulator.client import WAIT_SECONDS
 from tests.real import npm
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 JSON = dict[str, Any]
 SOURCE: Final = Path(__file__).parent / "wechaty_service"
-LIMIT: Final = 120.0  # seconds for whatever a test waits for
 TOKEN: Final = "insecure_11111111-2222-4333-8444-555555555555"
 # What the mock is made with (puppet_server.mjs).
 BOT, ALICE, BOB = "wxid_bot", "wxid_alice", "wxid_bob"
@@ -117,7 +117,7 @@ class PuppetService:
 
     def do(self, action: str, **fields: Any) -> JSON:
         """One of the actions of puppet_server.mjs."""
-        response = self._http.post(f"{self.control}/{action}", json=fields, timeout=LIMIT)
+        response = self._http.post(f"{self.control}/{action}", json=fields, timeout=WAIT_SECONDS)
         if response.status_code != 200:
             raise RuntimeError(f"{action}: {response.text[:1000]}")
         return cast("JSON", response.json())
@@ -130,14 +130,14 @@ class PuppetService:
 
     def look(self, what: str) -> Any:
         """`state`, `sent` or `events` of the running process."""
-        return self._http.get(f"{self.control}/{what}", timeout=LIMIT).json()
+        return self._http.get(f"{self.control}/{what}", timeout=WAIT_SECONDS).json()
 
     def recorded(self, kind: str) -> list[JSON]:
         """The `event`s or what was `sent`, of all processes so far, in order."""
         lines = (json.loads(line) for line in self.record.read_text().splitlines())
         return [one for one in lines if one["record"] == kind]
 
-    def wait_for(self, look: Callable[[], Any], seconds: float = LIMIT) -> Any:
+    def wait_for(self, look: Callable[[], Any], seconds: float = WAIT_SECONDS) -> Any:
         """The first truthy value of `look`."""
         deadline = time.monotonic() + seconds
         while not (found := look()):
@@ -146,7 +146,7 @@ class PuppetService:
             time.sleep(0.05)
         return found
 
-    def wait_sent(self, matches: Callable[[JSON], bool], seconds: float = LIMIT) -> JSON:
+    def wait_sent(self, matches: Callable[[JSON], bool], seconds: float = WAIT_SECONDS) -> JSON:
         """The first thing that the account was made to do of which this holds."""
         found = self.wait_for(lambda: [one for one in self.recorded("sent") if matches(one)], seconds)
         return cast("JSON", found[0])

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from channels_wechat.simulator.client import WAIT_SECONDS
 from tests.real import npm
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 JSON = dict[str, Any]
 SOURCE: Final = Path(__file__).parent / "wecom_sdk"
-LIMIT: Final = 120.0  # seconds for an answer or an event
 
 
 def install() -> Path:
@@ -93,7 +93,7 @@ class NodeSdk:
 
     def answer(self, number: int) -> Any:
         with self._news:
-            if not self._news.wait_for(lambda: number in self._answers, LIMIT):
+            if not self._news.wait_for(lambda: number in self._answers, WAIT_SECONDS):
                 raise TimeoutError(f"no answer to command {number}; events: {self.events}")
             found = self._answers.pop(number)
         if "error" in found:
@@ -115,7 +115,7 @@ class NodeSdk:
 
     def wait(self, matches: Callable[[JSON], bool], count: int = 1) -> JSON:
         """Return the event with this number among those that match."""
-        deadline = time.monotonic() + LIMIT
+        deadline = time.monotonic() + WAIT_SECONDS
         with self._news:
             while len(found := [told for told in self.events if matches(told)]) < count:
                 if not self._news.wait(deadline - time.monotonic()):

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, Self
 import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
+from channels_wechat.simulator.client import WAIT_SECONDS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 JSON = dict[str, Any]
-LIMIT = 120.0  # seconds for an answer or an event
 INLINE, UUID = 1, 7  # types of a FileBox
 CHUNK = 64 * 1024
 
@@ -138,7 +139,7 @@ class PuppetClient:
     def call(self, rpc: str, **fields: Any) -> Any:
         question, answer = CALLS[rpc]
         return self._unary(f"/wechaty.Puppet/{rpc}", answer)(
-            M[question](**fields), timeout=LIMIT, metadata=self.metadata
+            M[question](**fields), timeout=WAIT_SECONDS, metadata=self.metadata
         )
 
     def _unary(self, path: str, answer: str) -> Any:
@@ -153,7 +154,7 @@ class PuppetClient:
         raise AssertionError(f"{rpc} was not refused")
 
     def check_health(self) -> int:
-        answer = self._unary("/grpc.health.v1.Health/Check", "Health")(M["Nothing"](), timeout=LIMIT)
+        answer = self._unary("/grpc.health.v1.Health/Check", "Health")(M["Nothing"](), timeout=WAIT_SECONDS)
         return int(answer.status)
 
     def send_text(self, conversation: str, text: str, mentions: Iterable[str] = ()) -> str:
@@ -167,7 +168,7 @@ class PuppetClient:
             "/wechaty.Puppet/Upload", lambda message: message.SerializeToString(), M["Id"].FromString
         )
         parts = (M["Chunk"](data=data[at : at + CHUNK]) for at in range(0, len(data), CHUNK))
-        return str(send(parts, timeout=LIMIT, metadata=self.metadata).id)
+        return str(send(parts, timeout=WAIT_SECONDS, metadata=self.metadata).id)
 
     def send_stream(self, conversation: str, name: str, data: bytes) -> str:
         send = self.channel.stream_unary(
@@ -180,7 +181,7 @@ class PuppetClient:
             for at in range(0, len(data), CHUNK):
                 yield M["SendPart"](part=M["Part"](data=data[at : at + CHUNK]))
 
-        return str(send(parts(), timeout=LIMIT, metadata=self.metadata).id)
+        return str(send(parts(), timeout=WAIT_SECONDS, metadata=self.metadata).id)
 
     def file_box(self, message: str) -> JSON:
         box: JSON = json.loads(self.call("MessageFile", id=message).text)
@@ -192,11 +193,11 @@ class PuppetClient:
         assert box["type"] == UUID
         return self.download(box["uuid"])
 
-    def download(self, uuid: str, timeout: float = LIMIT) -> bytes:
+    def download(self, uuid: str, timeout: float = WAIT_SECONDS) -> bytes:
         return b"".join(part.data for part in self._read("Download", "Chunk", uuid, timeout))
 
     def file_stream(self, message: str) -> tuple[str, bytes]:
-        parts = [answer.part for answer in self._read("MessageFileStream", "FilePart", message, LIMIT)]
+        parts = [answer.part for answer in self._read("MessageFileStream", "FilePart", message, WAIT_SECONDS)]
         return "".join(part.name for part in parts), b"".join(part.data for part in parts)
 
     def _read(self, rpc: str, answer: str, wanted: str, timeout: float) -> Any:
@@ -221,7 +222,7 @@ class PuppetClient:
     def hang_up(self) -> None:
         if self._reader is not None:
             self._stream.cancel()
-            self._reader.join(LIMIT)
+            self._reader.join(WAIT_SECONDS)
 
     def _follow(self, stream: Any) -> None:
         try:
@@ -255,7 +256,7 @@ class PuppetClient:
 
     def wait_until(self, holds: Callable[[], object]) -> None:
         with self._news:
-            if not self._news.wait_for(holds, LIMIT):
+            if not self._news.wait_for(holds, WAIT_SECONDS):
                 raise TimeoutError(f"events: {self.events}, end: {self.ended}")
 
 

@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from django.db.models import Value
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
 from bridge.admin.base import user_of
-from bridge.admin.conversations.inbox import count_waiting
+from bridge.admin.conversations.inbox import select_waiting
 from bridge.operations import dashboard
 from bridge.people import contact_requests
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from django.db.models import QuerySet
     from django.http import HttpRequest
     from django.utils.functional import _StrOrPromise
+
+# A badge counts no further, and then shows 99+.
+MAX_BADGE = 100
 
 
 def build_navigation(request: HttpRequest) -> list[dict[str, Any]]:
     """Groups of entries, in the shape the theme takes."""
     groups = _build_groups(request)
-    entries = {str(entry["link"]): entry for _title, group in groups for entry in group}
-    _count_in_badge(entries[reverse("admin:bridge_delivery_dead_letters")], dashboard.count_dead_letters)
-    _count_in_badge(
-        entries[reverse("admin:bridge_contactrequest_changelist")],
-        lambda: contact_requests.count_open(dashboard.MAX_BADGE),
-    )
-    _count_in_badge(entries[reverse("admin:bridge_conversation_changelist")], count_waiting)
+    _add_badges([entry for _title, group in groups for entry in group])
     return [{"title": title, "items": _select_allowed(group)} for title, group in groups]
 
 
@@ -46,10 +44,29 @@ def _build_groups(request: HttpRequest) -> list[tuple[_StrOrPromise, list[dict[s
     ]
 
 
-def _count_in_badge(entry: dict[str, Any], count: Callable[[], int]) -> None:
-    """Show how many wait behind an entry, to those who see it."""
-    if entry["has_it"] and (waiting := count()):
-        entry["badge"] = "99+" if waiting >= dashboard.MAX_BADGE else str(waiting)
+def _add_badges(entries: list[dict[str, Any]]) -> None:
+    """Show how many wait behind an entry, to those who see it; one query for all entries."""
+    waiting = {reverse(f"admin:{name}"): rows for name, rows in _list_waiting().items()}
+    shown = [entry for entry in entries if entry["has_it"] and entry["link"] in waiting]
+    counts = _count_rows({entry["link"]: waiting[entry["link"]] for entry in shown})
+    for entry in shown:
+        if count := counts[entry["link"]]:
+            entry["badge"] = "99+" if count >= MAX_BADGE else str(count)
+
+
+def _list_waiting() -> dict[str, QuerySet[Any]]:
+    """Return the name of a list's address → its rows that wait for somebody."""
+    return {
+        "bridge_delivery_dead_letters": dashboard.select_dead_letters(),
+        "bridge_contactrequest_changelist": contact_requests.select_open(),
+        "bridge_conversation_changelist": select_waiting(),
+    }
+
+
+def _count_rows(rows: dict[str, QuerySet[Any]]) -> Counter[str]:
+    """Count each of these up to MAX_BADGE. Each part stops there, by an index of its own."""
+    parts = [each.annotate(link=Value(link)).values_list("link", flat=True)[:MAX_BADGE] for link, each in rows.items()]
+    return Counter(parts[0].union(*parts[1:], all=True) if parts else ())
 
 
 def _messaging_group(request: HttpRequest) -> list[dict[str, Any]]:

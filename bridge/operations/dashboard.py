@@ -17,8 +17,8 @@ from bridge.operations.figures.times import BUCKETS, percentile
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# The badge says "99+" beyond this.
-MAX_BADGE = 100
+    from django.db.models import QuerySet
+
 DAYS = 30
 DEAD = Q(state__in=(State.DEAD, State.UNCERTAIN), dismissed_at=None)
 # Deliveries that the content check objected to, or could not check: they wait for a person.
@@ -165,6 +165,6 @@ def _fill_hours(since: datetime, rows: Iterable[tuple[datetime, int, int, int]])
     return [Point(since.replace(hour=hour), *counts.get(hour, (0, 0, 0))) for hour in range(24)]
 
 
-def count_dead_letters() -> int:
-    """Count the failures that nobody has dismissed, for the menu's badge; at most MAX_BADGE of them."""
-    return len(Delivery.objects.filter(DEAD).order_by("-id").values_list("pk")[:MAX_BADGE])
+def select_dead_letters() -> QuerySet[Delivery]:
+    """Return the failures that nobody has dismissed, newest first."""
+    return Delivery.objects.filter(DEAD).order_by("-id")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import OuterRef, Subquery
+from django.db.models import OuterRef, Prefetch, Subquery, prefetch_related_objects
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -21,6 +21,12 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 OPEN = (State.PENDING, State.HELD)
+# The rows on which a delivery depends, without their secrets; those that came with it are not read again.
+_OTHER_SIDES = (
+    Prefetch("account", ChannelAccount.objects.defer("credentials")),
+    Prefetch("gateway", Gateway.objects.defer("token", "device_key", "device_token")),
+    Prefetch("endpoint", WebhookEndpoint.objects.defer("url", "secret", "previous_secret")),
+)
 # A due delivery is usually claimed within a second; after this time the page says that no process claimed it.
 OVERDUE = timedelta(minutes=1)
 
@@ -37,11 +43,8 @@ class Wait:
 
 @dataclass(slots=True)
 class Surroundings:
-    """The rows on which several deliveries depend, by id. predecessors: a delivery's id → the id of the one that must go first."""
+    """What is known of several deliveries. predecessors: a delivery's id → the id of the one that must go first."""
 
-    accounts: dict[int, ChannelAccount]
-    gateways: dict[int, Gateway]
-    endpoints: dict[int, WebhookEndpoint]
     predecessors: dict[int, int | None]
     may_read: bool
 
@@ -51,25 +54,16 @@ class Surroundings:
 
 
 def explain_waits(deliveries: Iterable[Delivery], *, may_read: bool) -> dict[int, Wait]:
-    """Return by id what each pending or held delivery waits for; five queries for all, none where nothing waits.
+    """Return by id what each pending or held delivery waits for; at most four queries for all, none where nothing waits.
 
     may_read: whether the reader has the right to read messages, which answers of a platform or gateway may repeat.
     """
     rows = [delivery for delivery in deliveries if delivery.state in OPEN]
     if not rows:
         return {}
-    around = _load_surroundings(rows, may_read)
+    prefetch_related_objects(rows, *_OTHER_SIDES)
+    around = Surroundings(_find_predecessors(rows), may_read)
     return {delivery.pk: _explain_wait(delivery, around) for delivery in rows}
-
-
-def _load_surroundings(rows: list[Delivery], may_read: bool) -> Surroundings:
-    def ids(name: str) -> set[int]:
-        return {getattr(row, name) for row in rows} - {None}
-
-    accounts = ChannelAccount.objects.defer("credentials").in_bulk(ids("account_id"))
-    gateways = Gateway.objects.defer("token", "device_key", "device_token").in_bulk(ids("gateway_id"))
-    endpoints = WebhookEndpoint.objects.defer("url", "secret", "previous_secret").in_bulk(ids("endpoint_id"))
-    return Surroundings(accounts, gateways, endpoints, _find_predecessors(rows), may_read)
 
 
 def _find_predecessors(rows: list[Delivery]) -> dict[int, int | None]:
@@ -101,9 +95,7 @@ def _explain_hold(delivery: Delivery, around: Surroundings) -> Wait:
 
 
 def _wait_for_other_side(delivery: Delivery, around: Surroundings) -> Wait | None:
-    account = around.accounts.get(delivery.account_id or 0)
-    gateway = around.gateways.get(delivery.gateway_id or 0)
-    endpoint = around.endpoints.get(delivery.endpoint_id or 0)
+    account, gateway, endpoint = delivery.account, delivery.gateway, delivery.endpoint
     if delivery.target == Target.CHANNEL and account and not account.usable:
         return Wait("account", _explain_outage(_("account"), account, around), account.pk)
     if delivery.target == Target.CHANNEL and account and account.sending_stopped_at:

@@ -80,9 +80,9 @@ def dismiss_request(request: ContactRequest, user: User) -> bool:
     return _decide(ContactRequest.objects.filter(undecided, pk=request.pk), RequestState.DISMISSED, user)
 
 
-def count_open(limit: int) -> int:
-    """Count the requests that wait for staff, at most so many."""
-    return len(ContactRequest.objects.filter(state=RequestState.OPEN).values_list("pk")[:limit])
+def select_open() -> QuerySet[ContactRequest]:
+    """Return the requests that wait for staff."""
+    return ContactRequest.objects.filter(state=RequestState.OPEN)
 
 
 def _decide(undecided: QuerySet[ContactRequest], state: ContactRequest.State, user: User) -> bool:

@@ -30,7 +30,7 @@ def url(name: str, *args: Any) -> str:
 
 
 def test_a_transcript_is_in_order_with_feedback_at_the_answer(world: factories.World) -> None:
-    read = transcript.read_page(world.group)
+    read = transcript.read_page(world.group, [])
     assert [bubble.message.idempotency_key for bubble in read.bubbles] == ["MSG1", "ANSWER1", "MSG2", "EVENT2", "MSG3"]
     assert [event.text for event in read.bubbles[1].feedback] == ["👍"]
     assert [item.name for item in read.bubbles[0].pictures] == ["chart.png"]
@@ -42,7 +42,7 @@ def test_a_transcript_is_in_order_with_feedback_at_the_answer(world: factories.W
 def test_older_messages_are_on_further_pages(boss: Client, world: factories.World) -> None:
     for number in range(transcript.PAGE):
         factories.message(world.group, f"number {number}", f"N{number}")
-    first = transcript.read_page(world.group)
+    first = transcript.read_page(world.group, [])
     assert len(first.bubbles) == transcript.PAGE
     assert first.older == first.bubbles[0].message.pk
     page = boss.get(url("change", world.group.pk), {"before": first.older}).content.decode()

@@ -18,8 +18,9 @@ from accounts.health import Health
 from accounts.limits import all_limits, count_call, list_remaining, select_limits
 from accounts.models import ChannelAccount
 from bridge.admin import charts
+from bridge.admin.menu import MAX_BADGE
 from bridge.models import Delivery, Message, Reason, State
-from bridge.operations.dashboard import MAX_BADGE, Point
+from bridge.operations.dashboard import Point
 from bridge.operations.figures.counting import count_due_periods
 from openclaw.models import Gateway
 from tests.admin.test_filters import listed

@@ -32,7 +32,7 @@ def bubble(html: str, message: Any) -> str:
 
 
 def stamps(conversation: Conversation) -> dict[str, str]:
-    return {one.message.idempotency_key: one.stamp for one in transcript.read_page(conversation).bubbles}
+    return {one.message.idempotency_key: one.stamp for one in transcript.read_page(conversation, []).bubbles}
 
 
 CHANGES: dict[str, tuple[str, Callable[[factories.World], Any]]] = {
@@ -73,7 +73,7 @@ def test_of_several_parts_the_worst_is_marked(world: factories.World, number: in
         lease = {"lease_until": until} if state == State.SENDING else {}
         reason = "" if state in (State.DELIVERED, State.SENDING, State.PENDING) else Reason.REVIEW
         factories.delivery(said, state, reason, part=part, **lease)
-    marked = transcript.read_page(world.person).bubbles[-1].worst_delivery
+    marked = transcript.read_page(world.person, []).bubbles[-1].worst_delivery
     assert marked
     assert (marked.state, marked.part) == (worse, 1)
 
@@ -85,7 +85,7 @@ def test_older_messages_are_offered_where_there_are_some(
     talk = factories.conversation(world.app, "lisi")
     for number in range(transcript.PAGE + more):
         factories.message(talk, f"number {number}", f"N{number}")
-    read = transcript.read_page(talk)
+    read = transcript.read_page(talk, [])
     first = read.bubbles[0].message.pk
     assert read.older == (first if older else None)
     assert (f"?before={first}" in page(boss, talk)) == older
@@ -205,7 +205,7 @@ def test_a_bubble_says_what_becomes_of_its_message(boss: Client, world: factorie
 
 def test_a_picture_that_is_not_stored_is_a_line(world: factories.World) -> None:
     factories.attachment(world.question, position=3, kind="image", name="lost.png", mime="image/png")
-    read = transcript.read_page(world.group).bubbles[0]
+    read = transcript.read_page(world.group, []).bubbles[0]
     assert [item.name for item in read.pictures] == ["chart.png"]
     assert [item.name for item in read.files] == ["报表.html", "lost.pdf", "lost.png"]
 
@@ -263,7 +263,7 @@ def test_a_gap_in_the_connection_stands_where_messages_may_be_missing(boss: Clie
         )
     ConnectionGap.objects.create(account=world.app, since=now, until=now + timedelta(minutes=1))
     short, long, last, _others = ConnectionGap.objects.order_by("pk")
-    read = transcript.read_page(world.group)
+    read = transcript.read_page(world.group, [])
     assert [bubble.gap for bubble in read.bubbles if bubble.gap] == [long]
     assert read.bubbles[1].gap == long
     assert (read.gaps_after, short.until < long.until) == ([last], True)
@@ -279,8 +279,8 @@ def test_an_old_page_shows_its_gap_however_many_came_later(world: factories.Worl
     old = ConnectionGap.objects.create(account=world.bot, since=now, until=now + timedelta(seconds=30))
     later = [now + timedelta(days=1, minutes=number) for number in range(transcript.PAGE + 1)]
     ConnectionGap.objects.bulk_create(ConnectionGap(account=world.bot, since=at, until=at) for at in later)
-    assert [bubble.gap for bubble in transcript.read_page(world.group).bubbles if bubble.gap] == [old]
-    before = transcript.read_page(world.group, before=rows[-1].pk)
+    assert [bubble.gap for bubble in transcript.read_page(world.group, []).bubbles if bubble.gap] == [old]
+    before = transcript.read_page(world.group, [], before=rows[-1].pk)
     assert [bubble.gap for bubble in before.bubbles if bubble.gap] == [old]
 
 

@@ -73,7 +73,7 @@ def _print(costs: list[Cost]) -> None:
     """The slowest, all that miss a limit with their slowest query, and the largest indexes."""
     from django.db import connection
 
-    from tests.million.measure import MOST_QUERIES, MOST_SECONDS
+    from tests.million.measure import MOST_OF_ONE, MOST_OF_SEARCH, MOST_QUERIES, MOST_SECONDS
 
     ranked = sorted(costs, key=lambda cost: -cost.seconds)
     _say(f"\n{'ms':>6} {'queries':>8}  page")
@@ -85,7 +85,8 @@ def _print(costs: list[Cost]) -> None:
         rows = cursor.fetchall()
     _say("\nThe largest indexes: " + ", ".join(f"{name} {size}" for name, size, _table in rows))
     missed = sum(not cost.fine for cost in costs)
-    _say(f"{len(costs)} pages, {missed} over {MOST_QUERIES} queries or {MOST_SECONDS * 1000:.0f} ms.")
+    bounds = f"{MOST_QUERIES} queries (searches {MOST_OF_SEARCH}, pages of one row {MOST_OF_ONE})"
+    _say(f"{len(costs)} pages, {missed} over {bounds} or {MOST_SECONDS * 1000:.0f} ms.")
 
 
 def _say(text: str) -> None:

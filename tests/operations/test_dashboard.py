@@ -64,14 +64,6 @@ def test_the_dashboard_counts_today(valkey: redis.Redis, django_assert_num_queri
     assert board.oldest_waiting == queued
 
 
-def test_dead_letters_are_counted_to_a_border(valkey: redis.Redis) -> None:
-    world = factories.build_world()
-    assert dashboard.count_dead_letters() == 3
-    for number in range(dashboard.MAX_BADGE):
-        factories.delivery(factories.message(world.group, "x", f"X{number}"), "dead", "permanent")
-    assert dashboard.count_dead_letters() == dashboard.MAX_BADGE
-
-
 def test_each_refusal_is_counted_however_fast_they_come(valkey: redis.Redis) -> None:
     account = factories.account()
     for _time in range(3):

@@ -39,6 +39,11 @@ def told(delivery: Delivery, client: Client) -> dict[str, Any]:
     return wait
 
 
+def explain(*deliveries: Delivery, may_read: bool) -> dict[int, Wait]:
+    """Explain the waits of deliveries as they are stored now."""
+    return explain_waits(Delivery.objects.filter(pk__in=[each.pk for each in deliveries]), may_read=may_read)
+
+
 def of_gateway(**fields: Any) -> tuple[Delivery, Gateway]:
     account = app()
     home = route(account).gateway
@@ -160,10 +165,10 @@ def test_an_event_waits_for_its_webhook_and_whoever_may_not_read_sees_no_reason(
     WebhookEndpoint.objects.update(enabled=False, disabled_code="http_410")
     switched_off = f"The webhook {one.name} is disabled."
     why = f"{switched_off} The webhook is gone, as it says itself, and was disabled. (http_410)"
-    assert explain_waits([event], may_read=True) == {event.pk: Wait("webhook", why, one.pk)}
-    assert explain_waits([event], may_read=False) == {event.pk: Wait("webhook", f"{switched_off} {HIDDEN}", one.pk)}
+    assert explain(event, may_read=True) == {event.pk: Wait("webhook", why, one.pk)}
+    assert explain(event, may_read=False) == {event.pk: Wait("webhook", f"{switched_off} {HIDDEN}", one.pk)}
     WebhookEndpoint.objects.update(disabled_code="")
-    assert explain_waits([event], may_read=False) == {event.pk: Wait("webhook", switched_off, one.pk)}
+    assert explain(event, may_read=False) == {event.pk: Wait("webhook", switched_off, one.pk)}
 
 
 def test_what_is_due_now_says_so_for_a_minute(admin_client: Client) -> None:
@@ -183,7 +188,7 @@ def test_what_a_chat_asks_for_waits_for_the_person() -> None:
     delivery = to_send(app())
     shift(delivery, carrier="http_reply", due_at=60)
     delivery.refresh_from_db()
-    wait = explain_waits([delivery], may_read=True)[delivery.pk]
+    wait = explain(delivery, may_read=True)[delivery.pk]
     assert (wait.on, wait.until) == ("person", delivery.due_at)
     assert wait.why.startswith("It is given out when the chat asks for it")
 
@@ -192,7 +197,7 @@ def test_a_question_does_not_wait_for_its_account() -> None:
     """An agent can be asked while WeChat refuses us."""
     asked, _home = of_gateway(state=Health.OK)
     ChannelAccount.objects.update(state=Health.STOPPED, state_params={"text": "Wrong secret."})
-    assert explain_waits([asked], may_read=True)[asked.pk].on == "process"
+    assert explain(asked, may_read=True)[asked.pk].on == "process"
 
 
 def test_the_side_that_is_down_is_named_before_the_one_in_front() -> None:
@@ -200,14 +205,14 @@ def test_the_side_that_is_down_is_named_before_the_one_in_front() -> None:
     first, second, third = (to_send(account, str(number)) for number in range(3))
     for delivery in (second, third):
         assert (
-            explain_waits([delivery], may_read=True)[delivery.pk].on,
-            explain_waits([delivery], may_read=True)[delivery.pk].id,
+            explain(delivery, may_read=True)[delivery.pk].on,
+            explain(delivery, may_read=True)[delivery.pk].id,
         ) == (
             "delivery",
             first.pk,
         )
     ChannelAccount.objects.update(state=Health.STOPPED, state_params={"text": "Wrong secret."})
-    assert {wait.on for wait in explain_waits([first, second, third], may_read=True).values()} == {"account"}
+    assert {wait.on for wait in explain(first, second, third, may_read=True).values()} == {"account"}
 
 
 def test_a_held_part_waits_for_an_earlier_one_and_for_no_later(admin_client: Client) -> None:
@@ -221,7 +226,7 @@ def test_a_held_part_waits_for_an_earlier_one_and_for_no_later(admin_client: Cli
 def test_who_may_not_read_messages_sees_no_reason_of_an_account() -> None:
     delivery = to_send(app())
     ChannelAccount.objects.update(state=Health.STOPPED, state_params={"text": "WeCom said: 我的身份证号"})
-    why = {reads: explain_waits([delivery], may_read=reads)[delivery.pk].why for reads in (True, False)}
+    why = {reads: explain(delivery, may_read=reads)[delivery.pk].why for reads in (True, False)}
     assert why[False] == f"The account Acme app is stopped: {HIDDEN}"
     assert "身份证" in why[True]
     assert ChannelAccount.objects.get().state_reason != str(HIDDEN)

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 
 from bridge.admin.base import user_of
 from bridge.models import Conversation, Delivery, Message, Reason, State, Target
-from bridge.operations.dashboard import DEAD, MAX_BADGE
+from bridge.operations.dashboard import DEAD
 from bridge.people import entries, peers
 from bridge.ui import formatting
 
@@ -62,9 +62,9 @@ class ViewFilter(admin.SimpleListFilter):
         return queryset.filter(views.get(self.value() or "", Q()))
 
 
-def count_waiting() -> int:
-    """Count the conversations that wait for staff, for the menu's badge; at most MAX_BADGE, by the index conversation_waiting."""
-    return len(Conversation.objects.filter(FOR_STAFF, waiting_since__isnull=False).values_list("pk")[:MAX_BADGE])
+def select_waiting() -> QuerySet[Conversation]:
+    """Return the conversations that wait for staff, by the index conversation_waiting."""
+    return Conversation.objects.filter(FOR_STAFF, waiting_since__isnull=False)
 
 
 @dataclass(frozen=True, slots=True)

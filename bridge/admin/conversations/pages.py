@@ -179,7 +179,6 @@ class ConversationAdmin(BridgeAdmin[Conversation]):
             "fallbacks": fallbacks.list_fallbacks(conversation),
             "fallback_form": styled(fallbacks.FallbackForm(conversation)),
             "has_servicers": servicers.has_servicers(conversation),
-            "moves": transcript.list_moves(conversation),
             "canned_answers": list_canned_answers(conversation.account_id) if may_send else [],
             "contact_id": _find_contact(conversation),
             "colleagues": staffing.list_colleagues() if may_staff else [],
@@ -270,8 +269,9 @@ def _read_window(conversation: Conversation) -> dict[str, Any] | None:
 
 def _transcript(request: HttpRequest, conversation: Conversation) -> dict[str, Any]:
     before = row_number(request.GET.get("before", ""))
-    read = transcript.read_page(conversation, before) if _may_read_transcript(request) else None
-    return {"transcript": read, "before": before, "decisions": list_decisions(request)}
+    moves = transcript.list_moves(conversation)
+    read = transcript.read_page(conversation, moves, before) if _may_read_transcript(request) else None
+    return {"transcript": read, "moves": moves, "before": before, "decisions": list_decisions(request)}
 
 
 def _may_read_transcript(request: HttpRequest) -> bool:

@@ -90,8 +90,8 @@ class Transcript:
     older: int | None  # the id before which there is more
 
 
-def read_page(conversation: Conversation, before: int | None = None) -> Transcript:
-    """Return the newest PAGE messages, or those before an id; nine queries."""
+def read_page(conversation: Conversation, moves: list[Move], before: int | None = None) -> Transcript:
+    """Return the newest PAGE messages, or those before an id; at most nine queries. moves: all of the conversation."""
     rows = conversation.messages.defer("raw", "reply_address").order_by("-id")
     if before:
         rows = rows.filter(pk__lt=before)
@@ -101,10 +101,10 @@ def read_page(conversation: Conversation, before: int | None = None) -> Transcri
     older = shown[0].pk if len(found) > PAGE else None
     bubbles = _bubbles(conversation, shown)
     gaps = _mark_gaps(conversation, bubbles, newest=not before)
-    moves = _mark_moves(list_moves(conversation), bubbles, is_oldest=older is None)
+    moves_after = _mark_moves(moves, bubbles, is_oldest=older is None)
     lines = _mark_entries(conversation, bubbles, is_oldest=older is None, newest=not before)
     _name_colleagues(bubbles)
-    return Transcript(bubbles, gaps, moves if not before else [], lines, older)
+    return Transcript(bubbles, gaps, moves_after if not before else [], lines, older)
 
 
 def _mark_entries(

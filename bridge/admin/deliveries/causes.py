@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlencode
 
 from django.contrib import admin
-from django.db.models import Count, F
+from django.db.models import Count
 
 from bridge.admin.filters import CodeFilter
 from bridge.models import Delivery, Reason, State
@@ -22,12 +23,24 @@ if TYPE_CHECKING:
 MAX_CODES = 60
 
 
+class Failures(NamedTuple):
+    """How many failures have the same state, reason and code."""
+
+    state: str
+    reason: str
+    code: str
+    number: int
+
+
 class FailureCodeFilter(CodeFilter):
     """Offers the codes of the failures that nobody has dismissed."""
 
     def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, Any]]:
         chosen = request.GET.get("code", "")
-        return [(code, code) for code in sorted({code for _s, _r, code, _n in count_failures()} | ({chosen} - {""}))]
+        return [
+            (code, code)
+            for code in sorted({*(each.code for each in _select_coded(count_failures(request))), chosen} - {""})
+        ]
 
 
 class PossibleStates(admin.ChoicesFieldListFilter):
@@ -48,39 +61,48 @@ class PossibleReasons(PossibleStates):
 
     def __init__(self, field: Any, request: HttpRequest, *args: Any, **fields: Any) -> None:
         super().__init__(field, request, *args, **fields)
-        self.searches = bool(request.GET.get("q"))
+        self.reasons = Reason.values if request.GET.get("q") else [each.reason for each in count_failures(request)]
 
     def possible(self) -> list[Any]:
-        if self.searches:
-            return [reason.label for reason in Reason]
-        found = Delivery.objects.filter(DEAD).order_by().values_list("reason", flat=True).distinct()
-        return [Reason(reason).label for reason in {*found, *(self.lookup_val or [])} & {*Reason.values}]
+        return [Reason(reason).label for reason in {*self.reasons, *(self.lookup_val or [])} & {*Reason.values}]
 
 
-def list_causes() -> list[dict[str, Any]]:
-    """Count the failures with the same state and reason, most frequent first, with their codes; two queries."""
-    rows = Delivery.objects.filter(DEAD).order_by().values_list("state", "reason").annotate(n=Count("id"))
-    codes: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for state, reason, code, n in count_failures():
-        query = _build_query(state, reason, code)
-        codes.setdefault((state, reason), []).append({"code": code, "count": n, "query": query})
+def list_causes(request: HttpRequest) -> list[dict[str, Any]]:
+    """Count the failures with the same state and reason, most frequent first, with their most frequent codes."""
+    failures = count_failures(request)
+    totals: Counter[tuple[str, str]] = Counter()
+    for each in failures:
+        totals[each.state, each.reason] += each.number
+    coded = _select_coded(failures)
     return [
         {
             "state": formatting.badge(State(state).label, formatting.STATE_TONES[State(state)]),
             "reason": Reason(reason).label,
-            "codes": codes.get((state, reason), []),
+            "codes": [
+                {"code": each.code, "count": each.number, "query": _build_query(*each[:3])}
+                for each in coded
+                if each[:2] == (state, reason)
+            ],
             "count": count,
             "query": _build_query(state, reason),
         }
-        for state, reason, count in rows.order_by("-n")
+        for (state, reason), count in totals.most_common()
     ]
 
 
-def count_failures() -> list[tuple[str, str, str, int]]:
-    """Return state, reason, code, and the number of such failures; a code that only repeats the reason is left out."""
-    rows = Delivery.objects.filter(DEAD).exclude(code="").exclude(code=F("reason")).order_by()
-    groups = rows.values_list("state", "reason", "code").annotate(n=Count("id"))
-    return list(groups.order_by("-n", "code")[:MAX_CODES])
+def _select_coded(failures: list[Failures]) -> list[Failures]:
+    """Return the most frequent ones with a code that says more than the reason does."""
+    return [each for each in failures if each.code not in ("", each.reason)][:MAX_CODES]
+
+
+def count_failures(request: HttpRequest) -> list[Failures]:
+    """Count the failures that nobody has dismissed, most frequent first; one query for each request."""
+    found: list[Failures] | None = getattr(request, "failures", None)
+    if found is None:
+        groups = Delivery.objects.filter(DEAD).order_by().values_list("state", "reason", "code")
+        found = [Failures(*row) for row in groups.annotate(n=Count("id")).order_by("-n", "code")]
+        request.failures = found  # type: ignore[attr-defined]  # for the next filter
+    return found
 
 
 def _build_query(state: str, reason: str, code: str = "") -> str:

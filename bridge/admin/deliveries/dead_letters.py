@@ -44,6 +44,6 @@ class DeadLetterAdmin(DeliveryListAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         title = _("Dead letters")
         request.crumb = title  # type: ignore[attr-defined]  # read by the theme's header_title.html
-        found = [] if request.GET.get("q") else list_causes()
+        found = [] if request.GET.get("q") else list_causes(request)
         context = {"title": title, "causes": found, **(extra_context or {})}
         return super().changelist_view(request, context)

@@ -26,6 +26,8 @@ READING_ONLY = {
     "bridge.view_delivery",
     "bridge.view_attempt",
     "bridge.view_incident",
+    "bridge.view_alertrule",
+    "bridge.view_alertchannel",
 }
 
 
@@ -41,7 +43,7 @@ def test_viewers_see_everything_but_content_and_people() -> None:
 
 def test_operators_read_and_do_the_daily_work_but_configure_nothing() -> None:
     work = "read_content send_message replay_delivery dismiss_delivery pause_conversation change_conversation "
-    work += "change_contact handle_incident"
+    work += "change_contact handle_incident share_filter"
     assert rights("Operators") == READING_ONLY | {f"bridge.{right}" for right in work.split()}
 
 

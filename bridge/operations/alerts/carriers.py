@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.core.mail import EmailMessage, get_connection
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from bridge.models import ChannelKind
 from bridge.security.redaction import redact_text
@@ -75,7 +76,7 @@ def _mail(alert: Alert, recipients: Sequence[str]) -> Result:
     """Send one mail to each address, so that one that is refused keeps it from no other. Raises OSError without a connection."""
     if settings.EMAIL_BACKEND == CONSOLE_MAIL and not (settings.DEMO or settings.DEBUG):
         return Result(False, Cause("no_mail_server"), lasting=True)
-    subject = " ".join(f"[bridge] {alert.title}".split())  # a line break would end the header
+    subject = " ".join((_("[bridge] %(title)s") % {"title": alert.title}).split())  # a line break would end the header
     refused: dict[str, OSError] = {}
     with get_connection() as connection:
         for address in recipients:

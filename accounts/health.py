@@ -103,7 +103,7 @@ class HealthMixin(models.Model):
                 return False
             self._row().update(**values)
             if before != values["state"]:
-                changes: Any = getattr(self, "state_changes")  # noqa: B009  of the subclasses: `accounts.models.StateChange`
+                changes: Any = getattr(self, "state_changes")  # noqa: B009  of the subclasses: `accounts.state_changes.StateChange`
                 changes.create(
                     before=before, state=values["state"], code=values["state_code"], at=values["state_since"]
                 )

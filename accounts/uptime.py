@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from django.utils import timezone
 
 from accounts.health import Health
-from accounts.models import ChannelAccount, StateChange
+from accounts.models import ChannelAccount
+from accounts.state_changes import StateChange
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

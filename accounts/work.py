@@ -51,18 +51,24 @@ class _Process:
     def __init__(self) -> None:
         self.name = ""
         self.lock = threading.Lock()
+        self.ended = threading.Event()
 
     def begin(self, role: str) -> None:
         with self.lock:
             if self.name:
                 return
-            self.name = f"{role}:{socket.gethostname()}:{os.getpid()}"
-        threading.Thread(target=self._give_signs, name="signs", daemon=True).start()
+            self.name, self.ended = f"{role}:{socket.gethostname()}:{os.getpid()}", threading.Event()
+        threading.Thread(target=self._give_signs, args=(self.name, self.ended), name="signs", daemon=True).start()
 
-    def _give_signs(self) -> None:
-        while True:
-            try_valkey(lambda client: client.zadd(PROCESSES, {self.name: time.time()}), None)
-            time.sleep(SIGN_SECONDS)
+    def end(self) -> None:
+        with self.lock:
+            self.name = ""
+            self.ended.set()
+
+    def _give_signs(self, name: str, ended: threading.Event) -> None:
+        while not ended.is_set():
+            try_valkey(lambda client: client.zadd(PROCESSES, {name: time.time()}), None)
+            ended.wait(SIGN_SECONDS)
 
 
 _process = _Process()
@@ -71,6 +77,11 @@ _process = _Process()
 def begin(role: str) -> None:
     """Give this process a role and begin its signs of life; what it counts is recorded as its work. The first role stays."""
     _process.begin(role)
+
+
+def end() -> None:
+    """Give up the role. The last sign of life stays, so that a process that has ended is seen to be gone."""
+    _process.end()
 
 
 def record(pipe: Any, counts: Mapping[tuple[str, tuple[tuple[str, str], ...]], int], name: str = "") -> None:

@@ -72,6 +72,7 @@ class Connector:
                     async with asyncio.timeout(LEASE_SECONDS):
                         await self.stopping.wait()
         finally:
+            work.end()
             await self._shut_down(helpers)
 
     def stop(self) -> None:

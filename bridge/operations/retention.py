@@ -27,7 +27,8 @@ from django.db.models import Exists, Min, OuterRef, Q
 from django.utils import timezone
 from knox.models import AuthToken
 
-from accounts.models import RETENTION_LEAST_DAYS, ChannelAccount, ConnectionGap, StateChange
+from accounts.models import RETENTION_LEAST_DAYS, ChannelAccount, ConnectionGap
+from accounts.state_changes import StateChange
 from bridge.media import storage
 from bridge.models import (
     Attachment,

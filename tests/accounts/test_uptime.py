@@ -11,7 +11,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.health import Health
-from accounts.models import ChannelAccount, StateChange
+from accounts.models import ChannelAccount
+from accounts.state_changes import StateChange
 from accounts.uptime import list_spans, read_uptime, read_uptimes, share_up, shares_by_day
 from openclaw.models import Gateway
 from tests.support import factories

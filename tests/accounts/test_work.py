@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING
 
 from accounts import work
+from tests.support.factories import eventually
 
 if TYPE_CHECKING:
     import redis
@@ -31,3 +33,13 @@ def test_only_the_last_minutes_count(valkey: redis.Redis) -> None:
     valkey.hset("work:worker:here:1", mapping=counts)
     (process,) = work.read_work() or []
     assert process.done["messages.in"] in (11, 1)  # the clock may have gone on a minute meanwhile
+
+
+def test_a_process_that_gives_up_its_role_gives_no_signs(valkey: redis.Redis) -> None:
+    work.begin("connector")
+    try:
+        eventually(lambda: bool(work.read_work()))
+    finally:
+        work.end()
+    eventually(lambda: "signs" not in {thread.name for thread in threading.enumerate()})
+    assert [process.role for process in work.read_work() or []] == ["connector"]

@@ -18,7 +18,8 @@ from django.urls import URLResolver, reverse
 from django.utils import timezone
 from knox.models import AuthToken
 
-from accounts.models import ChannelAccount, StateChange
+from accounts.models import ChannelAccount
+from accounts.state_changes import StateChange
 from bridge.models import Contact, Route, SavedFilter
 from channels_wechat import KINDS
 from tests.support import factories, fake_phone

@@ -11,7 +11,8 @@ from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from accounts.models import ChannelAccount, Connection, ReplyWindow, Restriction, StateChange
+from accounts.models import ChannelAccount, Connection, ReplyWindow, Restriction
+from accounts.state_changes import StateChange
 from bridge.models import (
     AlertChannel,
     AlertDelivery,

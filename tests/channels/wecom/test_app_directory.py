@@ -154,7 +154,7 @@ def test_an_entry_is_one_call(
         ("departments", 60011, "可见范围"),
         ("members", 48002, "可见范围"),
         ("customers", 48002, "客户联系"),
-        ("customers", 60011, "可调用应用"),
+        ("customers", 60011, "Apps that may call"),
         ("groups", 48004, "客户群"),
     ],
 )

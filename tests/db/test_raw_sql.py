@@ -34,6 +34,7 @@ TABLES = {
     "bridge_delivery",
     "bridge_hourfigures",
     "bridge_message",
+    "bridge_replayitem",
 }
 
 

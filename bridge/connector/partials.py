@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from accounts import capabilities, limits, valkey
 from bridge.connector import states
-from bridge.models import Delivery, Message, State, Target
+from bridge.models import Conversation, Delivery, Message, State, Target
 from bridge.pipeline.replies.streams import partial_key
 from bridge.runtime.db.outage import DB_UNAVAILABLE
 from bridge.runtime.db.threads import in_db_thread, in_io_thread
@@ -86,11 +86,20 @@ class OpenQuestions:
             with contextlib.suppress(*DB_UNAVAILABLE):
                 for uuid in await in_db_thread(_find_ended, list(self.questions)):
                     await self._end(self.questions.pop(uuid, None))
-            texts = await in_io_thread(_read_texts, list(self.questions))
+            texts = await self._read_texts()
             for uuid, text in texts.items():
                 if (question := self.questions.get(uuid)) and text != question.shown:
                     await self._show(uuid, question, text)
         self.task = None
+
+    async def _read_texts(self) -> dict[UUID, str]:
+        """Return the texts so far, without those of conversations that staff answer now: their agent's answer will not be sent either."""
+        texts = await in_io_thread(_read_texts, list(self.questions))
+        with contextlib.suppress(*DB_UNAVAILABLE):
+            for uuid in await in_db_thread(_find_staffed, list(texts)) if texts else ():
+                del texts[uuid]
+            return texts
+        return {}
 
     async def _may_send(self) -> bool:
         """False while staff have stopped all sending: then no stream grows and none is ended."""
@@ -162,6 +171,12 @@ def _read_texts(uuids: list[UUID]) -> dict[UUID, str]:
     keys = [partial_key(uuid) for uuid in uuids]
     texts: list[str | None] = valkey.try_valkey(lambda client: client.mget(keys), [None] * len(keys))
     return {uuid: text for uuid, text in zip(uuids, texts, strict=True) if text}
+
+
+def _find_staffed(uuids: list[UUID]) -> list[UUID]:
+    """Return those messages whose conversation staff answer."""
+    asked = Message.objects.filter(uuid__in=uuids, conversation__mode=Conversation.Mode.HUMAN)
+    return list(asked.values_list("uuid", flat=True))
 
 
 def _find_ended(uuids: list[UUID]) -> list[UUID]:

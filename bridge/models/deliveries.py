@@ -12,7 +12,7 @@ skipped ── replay ──▶ pending ── claim ──▶ sending ── ok
 
 delivered ── the platform tells later that it did not arrive ──▶ dead
 sending ── not now: no window is left, the content check ──▶ held ── the person writes, staff release it ──▶ pending
-sending ── the agent's answer comes after staff took over ──▶ skipped, and is kept with the attempt
+sending ── the agent's answer comes, or its turn fails, after staff took over ──▶ skipped; the attempt keeps what became of it
 pending ── said within the message before it ──▶ skipped
 pending or held ── a run of replays is undone before any attempt ──▶ what it was
 """
@@ -262,6 +262,8 @@ class Delivery(ExplainedMixin, models.Model):
                 condition=Q(state="skipped", reason__in=("no_route", "paused", "human"), dismissed_at=None),
                 name="delivery_unanswered",
             ),
+            # open_questions.find_last_own and problems.sql: what somebody answered in the platform's own client.
+            models.Index(fields=["lane", "-message"], condition=Q(reason="own"), name="delivery_own"),
             # The list by target: webhooks are few beside the messages.
             models.Index(fields=["-id"], condition=Q(target="webhook"), name="delivery_hooks"),
             # erasure: what webhooks were told of a conversation.

@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 
 from bridge.models import Conversation
 from bridge.operations import replay
-from bridge.operations.unanswered import find_unanswered
+from bridge.operations.unanswered import find_last_unanswered, find_unanswered
 from bridge.people import open_questions, peers
 from bridge.pipeline.agent import takeover
 from bridge.runtime.wakeups.publish import Topic, notify
@@ -57,9 +57,8 @@ def hand_back(conversation: Conversation, by: User | None, ask: Ask) -> HandedBa
 @transaction.atomic
 def ask_agent(conversation: Conversation, ask: Ask) -> HandedBack:
     """Ask the agent questions that it was not asked. Nothing waits afterwards, whatever is left out."""
-    unanswered = find_unanswered(conversation)
-    chosen = {Ask.NONE: [], Ask.LAST: unanswered[-1:], Ask.ALL: unanswered}[ask]
-    result = replay.replay(chosen)
+    choices = {Ask.LAST: find_last_unanswered, Ask.ALL: find_unanswered}
+    result = replay.replay(choices[ask](conversation) if ask in choices else [])
     if not result.refused:
         open_questions.end_wait(conversation.pk)
     transaction.on_commit(lambda: notify(Topic.ASK))
@@ -67,14 +66,18 @@ def ask_agent(conversation: Conversation, ask: Ask) -> HandedBack:
 
 
 def hand_back_idle() -> int:
-    """Hand back where staff have written nothing for as long as the account says, and ask the last question. Return how many."""
+    """Hand back where staff have written nothing for as long as the account says, and ask the last question. Return how many.
+
+    What its agent handed over stays with staff until they answer, or the person writes again.
+    """
     return sum(_hand_back_idle(pk) for pk in _find_idle())
 
 
 def _find_idle() -> Iterator[int]:
     """By the index conversation_staffed: conversations that staff answer are few."""
     idle = _idle(Conversation.objects.filter(mode=Conversation.Mode.HUMAN))
-    return idle.order_by().values_list("pk", flat=True)[:MOST_IDLE].iterator()
+    # The latest first, so that those that stay do not stand before the others for ever.
+    return idle.order_by("-staff_active_at").values_list("pk", flat=True)[:MOST_IDLE].iterator()
 
 
 def _idle(rows: QuerySet[Conversation]) -> QuerySet[Conversation]:
@@ -90,5 +93,8 @@ def _hand_back_idle(pk: int) -> bool:
     peers.lock_peer(found.account_id, found.peer_kind, found.peer_id)
     if not _idle(Conversation.objects.filter(pk=pk, mode=Conversation.Mode.HUMAN)).exists():
         return False  # a colleague wrote at this moment, or handed it back
+    found.refresh_from_db(fields=["waiting_since"])
+    if found.waiting_since and not find_last_unanswered(found):
+        return False  # its agent handed it over: the person was told that a colleague answers, and the agent has nothing to be asked
     hand_back(found, None, Ask.LAST)
     return True

@@ -1,6 +1,7 @@
 """Moves a conversation to another account: the same people go on there, with the same agent, title and fallback senders.
 
-What was said stays where it was said, and so does what waits there. The old conversation is paused, so that nobody is answered twice.
+What was said stays where it was said, and so do deliveries that wait there. The old conversation is paused, so that nobody is answered
+twice; that questions wait for staff is counted in the new one.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from django.utils.translation import gettext_noop, ngettext
 from accounts.person_ids import person_id
 from bridge.models import Conversation, Delivery, FallbackSender, Message, Route, State
 from bridge.models.routes import why_not_mappable
-from bridge.people import peers
+from bridge.people import open_questions, peers
 from bridge.pipeline.outbound import outbox
 from bridge.pipeline.outbound.recipients import why_unconfirmed
 from bridge.pipeline.routing import rules
@@ -251,3 +252,5 @@ def _link(source: Conversation, target: Conversation) -> None:
     rows = Conversation.objects
     rows.filter(pk=target.pk).update(**goes_on, moved_to=None, moved_at=None)
     rows.filter(pk=source.pk).update(mode=mode.PAUSED, moved_to=target, moved_at=timezone.now())
+    # As it was before the farewell, which answers nothing.
+    open_questions.move_wait(source, target.pk)

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from accounts.channels import build_channel
 from bridge.models import ERASED, Delivery, Message, Reason, State, Target
 from bridge.operations.obstacles import Obstacle
-from bridge.people import peers
+from bridge.people import open_questions, peers
 from bridge.pipeline.delivery import retry_policy, settle
 from bridge.pipeline.delivery.types import next_seq
 from bridge.pipeline.inbound import router
@@ -81,6 +81,7 @@ def dismiss(ids: Iterable[int], by: User | None = None) -> int:
     """Take deliveries off the list of dead letters; those on hold will not be sent. Return how many were dismissed."""
     chosen = list(ids)
     undismissed = Delivery.objects.filter(pk__in=chosen, state__in=REPLAYABLE, dismissed_at=None)
+    open_questions.note_dismissed(undismissed.values_list("pk", flat=True))
     failed = undismissed.update(dismissed_at=timezone.now(), dismissed_by=by)
     held = Delivery.objects.select_for_update().filter(pk__in=chosen, state=State.HELD)
     rows = list(held.only("message_id", "target", "part"))

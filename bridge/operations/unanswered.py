@@ -7,22 +7,34 @@ from typing import TYPE_CHECKING
 from django.db.models import OuterRef, Subquery
 
 from bridge.models import Conversation, Delivery, Message, Reason, State, Target
+from bridge.pipeline.agent.takeover import find_last_answer
+from bridge.pipeline.delivery.lanes import lane_of_turns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# Staff can replay at most so many questions at once.
-MAX_OFFERED = 200
+    from django.db.models import QuerySet
+
+
+def select_unanswered(conversation: Conversation) -> QuerySet[Delivery]:
+    """Return the deliveries of messages that came while it was paused or staff answered, oldest first, without those answered since.
+
+    By the index delivery_unanswered: there can be many of a group that was paused for months.
+    """
+    last = find_last_answer(conversation.pk, Message.Source.AGENT, Message.Source.STAFF)
+    rows = Delivery.objects.filter(lane=lane_of_turns(conversation.pk), message__gt=last, target=Target.AGENT)
+    rows = rows.filter(state=State.SKIPPED, reason__in=(Reason.PAUSED, Reason.HUMAN), dismissed_at=None)
+    return rows.order_by("id")
 
 
 def find_unanswered(conversation: Conversation) -> list[int]:
-    """Return the deliveries of messages that came while it was paused or staff answered, oldest first, without those answered since."""
-    answers = Message.objects.filter(conversation=conversation, direction="out")
-    answers = answers.filter(source__in=(Message.Source.AGENT, Message.Source.STAFF))
-    last = answers.order_by("-id").values_list("pk", flat=True).first() or 0
-    rows = Delivery.objects.filter(message__conversation=conversation, message__gt=last, target=Target.AGENT)
-    rows = rows.filter(state=State.SKIPPED, reason__in=(Reason.PAUSED, Reason.HUMAN), dismissed_at=None)
-    return list(rows.order_by("id").values_list("pk", flat=True)[:MAX_OFFERED])
+    """Return the ids of all of them, oldest first."""
+    return list(select_unanswered(conversation).values_list("pk", flat=True))
+
+
+def find_last_unanswered(conversation: Conversation) -> list[int]:
+    """Return the id of the newest of them; empty: there is none."""
+    return list(select_unanswered(conversation).order_by("-id").values_list("pk", flat=True)[:1])
 
 
 def find_skip_reasons(conversations: Iterable[Conversation]) -> dict[int, str]:

@@ -1,21 +1,22 @@
 """The columns of a conversation that say since when questions wait for staff, and how many: `waiting_since`, `waiting_count`.
 
 A question waits that was given to no agent because the conversation is paused, staff answer it, or nobody is mapped to it. The router adds
-to the columns in the statement that stores what it decided; an answer of the agent's to a question that was replayed, and an answer of
-staff, end the wait.
+to the columns in the statement that stores what it decided; so does a take-over for what the agent has not answered. An answer of the
+agent's to a question that was replayed, and an answer of staff, here or in the platform's own client, end the wait; a question that is
+dismissed waits no more, and the wait of a conversation that moves goes along.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from django.db.models import F
+from django.db.models import Count, F
 from django.db.models.functions import Least, Now
 
-from bridge.models import Conversation, Reason
+from bridge.models import Conversation, Message, Reason, State, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
     from datetime import datetime
 
 # Why a question waits for staff.
@@ -28,6 +29,27 @@ def note_waiting(conversation_id: int, times: Collection[datetime]) -> None:
     since = Least("waiting_since", min(times))  # PostgreSQL leaves out what is null
     rows = Conversation.objects.filter(pk=conversation_id)
     rows.update(waiting_since=since, waiting_count=F("waiting_count") + len(times))
+
+
+def note_dismissed(deliveries: Iterable[int]) -> None:
+    """Count the questions of these deliveries no more, in the transaction that dismisses them."""
+    chosen = {"deliveries__in": list(deliveries), "deliveries__state": State.SKIPPED}
+    asked = Message.objects.filter(**chosen, deliveries__target=Target.AGENT, deliveries__reason__in=WAITING_REASONS)
+    waiting = asked.filter(conversation__waiting_since__lte=F("created_at")).exclude(kind="event")
+    counts = dict(waiting.order_by().values_list("conversation").annotate(n=Count("pk")))
+    for pk in sorted(counts):
+        rows = Conversation.objects.filter(pk=pk)
+        if not rows.filter(waiting_count__gt=counts[pk]).update(waiting_count=F("waiting_count") - counts[pk]):
+            rows.update(**NOTHING_WAITS)
+
+
+def move_wait(source: Conversation, target: int) -> None:
+    """Let what waits in `source` wait in the conversation in which it goes on; in the transaction that has locked both."""
+    if source.waiting_since is not None:
+        since = Least("waiting_since", source.waiting_since)
+        count = F("waiting_count") + source.waiting_count
+        Conversation.objects.filter(pk=target).update(waiting_since=since, waiting_count=count)
+        end_wait(source.pk)
 
 
 def end_wait(conversation_id: int) -> None:

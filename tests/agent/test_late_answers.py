@@ -12,9 +12,13 @@ from bridge.operations import handing_back, replay
 from bridge.operations.handing_back import Ask
 from bridge.operations.unanswered import find_unanswered
 from bridge.pipeline.agent import takeover
+from bridge.pipeline.agent.turn import fail_turn
+from bridge.pipeline.delivery import claims, settle
+from bridge.pipeline.delivery.types import Failure
+from channels_wechat.contract.explanations import Action, Cause
 from tests.agent.turns import answers, finished, ran
 from tests.support.connecting import RunningConnector
-from tests.support.factories import eventually, outcomes, row, send, turn
+from tests.support.factories import claimed, eventually, outcomes, row, send, shift, turn
 
 if TYPE_CHECKING:
     from accounts.models import ChannelAccount
@@ -61,3 +65,50 @@ def test_what_staff_have_answered_meanwhile_waits_for_nobody(
     talk = Conversation.objects.get()
     assert (talk.waiting_count, find_unanswered(talk)) == (0, [])
     assert list(Message.objects.filter(direction="out").values_list("source", flat=True)) == ["staff"]
+
+
+FAILURES = {
+    "for good": (Failure(Action.PERMANENT, Cause("http_502")), "error"),
+    "again later": (Failure(Action.RETRY, Cause("http_502"), 0.1), "error"),
+    "the gateway is down": (Failure(Action.CONFIG, Cause("unreachable")), "error"),
+    "with an unknown outcome": (Failure(Action.UNKNOWN, Cause("run_lost")), "unknown"),
+}
+
+
+@pytest.mark.parametrize("how", FAILURES)
+def test_a_turn_that_fails_after_a_takeover_is_theirs_and_nobody_is_told(
+    account: ChannelAccount, mapped: Route, ann: User, how: str
+) -> None:
+    failure, outcome = FAILURES[how]
+    asked = turn(account, "where is my order?")
+    running = claimed(asked)
+    attempt = settle.open_attempt(running, {"ask": "key"})
+    takeover.take_over(talk := Conversation.objects.get(), ann)
+    fail_turn(running, attempt, failure)
+    assert (row(asked).state, row(asked).reason, row(asked).code) == ("skipped", Reason.HUMAN, "")
+    assert outcomes(asked) == [outcome]
+    assert row(asked).attempts.get().code == failure.cause.code
+    talk.refresh_from_db()
+    assert (talk.waiting_count, find_unanswered(talk)) == (1, [asked.pk])
+    assert not Message.objects.filter(direction="out").exists()
+
+
+def test_a_turn_that_fails_where_the_agent_answers_is_told(account: ChannelAccount, mapped: Route) -> None:
+    asked = turn(account, "where is my order?")
+    fail_turn(claimed(asked), None, FAILURES["for good"][0])
+    assert (row(asked).state, answers(asked)) == ("dead", [account.sentence("failed")])
+
+
+def test_a_turn_whose_connector_was_lost_is_not_asked_again_after_a_takeover(
+    stub: RunningStub, account: ChannelAccount, mapped: Route, ann: User
+) -> None:
+    asked = turn(account, "where is my order?")
+    settle.open_attempt(claimed(asked), {"ask": f"{asked.pk}.0"})
+    takeover.take_over(Conversation.objects.get(), ann)
+    shift(asked, lease_until=-1)
+    claims.sweep()
+    assert row(asked).state == "pending"
+    with RunningConnector():
+        done = finished(asked)
+    assert (done.state, done.reason, outcomes(asked), ran(stub)) == ("skipped", Reason.HUMAN, ["interrupted"], [])
+    assert Conversation.objects.get().waiting_count == 1

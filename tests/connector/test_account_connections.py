@@ -17,7 +17,7 @@ from accounts.health import Health
 from accounts.models import ChannelAccount, Connection, ConnectionGap
 from bridge.connector import leases, states
 from bridge.media import storage
-from bridge.models import Delivery, Message, Reason, State
+from bridge.models import Conversation, Delivery, Message, Reason, State
 from bridge.operations import sending
 from bridge.pipeline.delivery import claims
 from bridge.pipeline.inbound import router, spool_drain
@@ -373,6 +373,21 @@ def test_the_text_so_far_is_shown_and_the_answer_ends_it(
         valkey.set(partial_key(asked(2).uuid), "More")
         eventually(lambda: frames(platform, "partial")[-1]["reply"] == "other")
     assert [frame["text"] for frame in frames(platform, "partial")] == ["So", "So far", "More"]
+
+
+def test_what_the_agent_writes_after_staff_took_over_is_not_shown(
+    chat: ChannelAccount, platform: FakePlatform, valkey: Any
+) -> None:
+    for key in ("m1", "m2"):
+        platform.say(key, "hello", reply=f"handle-{key}", **{"from": f"person-{key}"})
+    with RunningConnector():
+        staffed, other = (Message.objects.get(pk=pk) for pk in _routed(2))
+        Conversation.objects.filter(pk=staffed.conversation_id).update(mode="human")
+        valkey.set(partial_key(staffed.uuid), "So far")
+        for text in ("So", "So far"):  # two looks, the second wholly after the takeover
+            valkey.set(partial_key(other.uuid), text)
+            eventually(lambda text=text: text in [frame["text"] for frame in frames(platform, "partial")])
+    assert {frame["reply"] for frame in frames(platform, "partial")} == {f"handle-{other.idempotency_key}"}
 
 
 def test_the_stream_of_a_turn_that_failed_is_ended(chat: ChannelAccount, platform: FakePlatform, valkey: Any) -> None:

@@ -13,7 +13,9 @@ from django.utils import timezone
 
 from accounts.health import Health
 from accounts.models import ChannelAccount, Connection, ReplyWindow
+from bridge.admin.conversations.inbox import select_waiting
 from bridge.models import Conversation, Delivery, Message, Reason, State
+from bridge.operations.unanswered import find_unanswered
 from bridge.pipeline.inbound import pulling, router
 from bridge.runtime.worker import tasks
 from channels_wechat.contract.messages import Knock
@@ -373,6 +375,49 @@ def test_a_servicer_s_words_are_shown_and_make_no_turn(company: SimulatorClient,
     ]
     talk = Conversation.objects.get(peer_id=CUSTOMER)
     assert (talk.mode, talk.servicer) == (Conversation.Mode.BOT, "")
+
+
+def test_what_a_servicer_answered_waits_for_nobody_and_is_not_offered_to_the_agent(
+    company: SimulatorClient, service: ChannelAccount
+) -> None:
+    """While they answer in the platform's client it waits for nobody here; afterwards only what they left unanswered does."""
+
+    def hear() -> Conversation:
+        pull(service)
+        while router.route_waiting():
+            pass
+        return Conversation.objects.get(peer_id=CUSTOMER)
+
+    write(company, "1")
+    company.take_conversation(KF, CUSTOMER, "wangwu")
+    hear()
+    write(company, "2")
+    talk = hear()
+    assert (talk.servicer, talk.waiting_count) == ("wangwu", 1)
+    assert not select_waiting().exists()
+    company.answer_as_servicer(KF, CUSTOMER, "我来帮您")
+    talk = hear()
+    assert (talk.waiting_count, talk.waiting_since, find_unanswered(talk)) == (0, None, [])
+    write(company, "3")
+    company.take_conversation(KF, CUSTOMER, change_type=3)
+    talk = hear()
+    assert (talk.mode, talk.waiting_count) == ("bot", 1)
+    [left] = find_unanswered(talk)
+    assert Delivery.objects.get(pk=left).message.text == "3"  # type: ignore[union-attr]
+
+
+def test_what_waits_for_its_turn_is_a_servicer_s_when_they_take_it(
+    company: SimulatorClient, service: ChannelAccount
+) -> None:
+    write(company, "1")
+    pull(service)
+    router.route_waiting()
+    assert Delivery.objects.get(message__text="1").state == State.PENDING
+    company.take_conversation(KF, CUSTOMER, "wangwu")
+    pull(service)
+    router.route_waiting()
+    asked = Delivery.objects.get(message__text="1")
+    assert (asked.state, asked.reason) == (State.SKIPPED, Reason.HUMAN)
 
 
 def test_the_end_of_a_session_does_not_undo_what_staff_chose(company: SimulatorClient, service: ChannelAccount) -> None:

@@ -11,6 +11,8 @@ from django.db import transaction
 from django.utils import timezone
 
 from bridge.models import Carrier, ContactRequest, Conversation, Delivery, Message, Reason, Route, State, Target
+from bridge.operations.problems import chats
+from bridge.operations.unanswered import find_unanswered
 from bridge.pipeline.inbound import router
 from bridge.pipeline.outbound import outbox
 from channels_wechat.contract.messages import ContactRequest as ContactRequestAsked
@@ -390,6 +392,23 @@ def test_what_only_staff_may_grant_is_listed_once(account: ChannelAccount) -> No
     request = ContactRequest.objects.get()
     assert (request.kind, request.remote_id, request.sender, request.title) == ("group", "inv1", "lisi", "产品组")
     assert (request.text, request.state) == ("come in", ContactRequest.State.OPEN)
+
+
+def test_what_its_owner_answers_on_the_phone_ends_the_wait_and_the_time_begins_anew(account: ChannelAccount) -> None:
+    talk = factories.conversation(account, mode="human", staff_active_at=timezone.now() - timedelta(hours=1))
+    long_ago = talk.staff_active_at
+    turn(account, "anybody?")
+    talk.refresh_from_db()
+    assert (talk.waiting_count, talk.staff_active_at) == (1, long_ago)
+    assert [chat.conversation_id for chat in chats.list_for_staff()] == [talk.pk]
+    hear(account, "yes", own=True)
+    router.route_waiting()
+    talk.refresh_from_db()
+    assert (talk.waiting_count, talk.waiting_since, find_unanswered(talk)) == (0, None, [])
+    assert talk.staff_active_at
+    assert long_ago
+    assert talk.staff_active_at > long_ago
+    assert chats.list_for_staff() == []
 
 
 @pytest.mark.parametrize("text", ["hello", "/stop", "1"])

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from auditlog.models import LogEntry
 from django.db import transaction
+from django.utils import timezone
 
+from bridge.admin.conversations.inbox import select_waiting
 from bridge.models import Conversation, Delivery, FallbackSender, Message, Reason, Route, State
 from bridge.operations import moving
 from bridge.operations.moving import CannotMove, Destination, move_conversation
@@ -69,6 +71,21 @@ def test_mapping_title_and_mode_go_along_and_the_old_one_is_paused(old: Conversa
     assert (route.account, route.peer_kind, route.peer_id) == (bot, "group", "wrNew")
     assert (route.agent_id, route.trigger, route.note) == ("support", "mention", "mine")
     assert moved.notes == ()
+
+
+def test_what_waits_for_staff_waits_in_the_conversation_in_which_it_goes_on(
+    old: Conversation, bot: ChannelAccount
+) -> None:
+    since = timezone.now()
+    waiting = {"mode": Mode.HUMAN, "waiting_since": since, "waiting_count": 2}
+    Conversation.objects.filter(pk=old.pk).update(**waiting)
+    new = move(old, bot).target
+    assert (new.waiting_since, new.waiting_count) == (since, 2)
+    assert (old.waiting_since, old.waiting_count) == (None, 0)
+    turn(old.account, sender="ann", group="room-7")  # somebody still writes there
+    old.refresh_from_db()
+    assert old.waiting_count == 1
+    assert [talk.pk for talk in select_waiting()] == [new.pk]
 
 
 def test_the_next_message_is_answered_there_and_no_more_here(old: Conversation, bot: ChannelAccount) -> None:

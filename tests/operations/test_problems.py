@@ -13,6 +13,7 @@ from accounts import limits
 from accounts.channels import build_channel
 from accounts.health import Health
 from accounts.models import ChannelAccount, Connection, ReplyWindow
+from bridge.admin.conversations.inbox import select_waiting
 from bridge.models import Conversation, Delivery, Incident, Reason, State
 from bridge.operations import incidents, replay
 from bridge.operations.problems import chats, processes
@@ -189,9 +190,19 @@ def test_a_chat_waits_for_staff_until_somebody_answers_or_the_agent_takes_it_bac
     assert open_incidents() == {}
 
 
-def test_a_chat_whose_servicer_answers_in_their_own_client_waits_for_nobody_here() -> None:
-    unanswered(conversation(app(), mode="human", servicer="kf-1"), Reason.HUMAN)
-    assert open_incidents() == {}
+@pytest.mark.parametrize("why", ["servicer", "disabled", "moved", ""])
+def test_a_chat_that_staff_need_not_answer_is_in_no_incident_and_no_badge(why: str) -> None:
+    """Whose servicer answers in their own client, whose account is disabled, or that goes on in another conversation."""
+    account = app(columns={"enabled": why != "disabled"})
+    columns = {
+        "servicer": "kf-1" if why == "servicer" else "",
+        "moved_to": conversation(account, "elsewhere") if why == "moved" else None,
+    }
+    waits = {"waiting_since": timezone.now(), "waiting_count": 1}
+    chat = conversation(account, mode="human", **waits, **columns)
+    unanswered(chat, Reason.HUMAN)
+    assert (open_incidents() == {}) == bool(why)
+    assert select_waiting().exists() == (not why)
 
 
 @pytest.mark.parametrize(("reason", "code"), [(Reason.REVIEW, "review_waiting"), (Reason.WINDOW, "window_closed")])

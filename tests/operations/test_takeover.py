@@ -10,19 +10,35 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from accounts.models import ChannelAccount
-from bridge.models import Conversation, ConversationEntry, Delivery, Message
-from bridge.operations import handing_back
+from bridge.admin.conversations.inbox import select_waiting
+from bridge.models import Conversation, ConversationEntry, Delivery, Message, State
+from bridge.operations import handing_back, replay, unanswered
 from bridge.operations.handing_back import Ask
+from bridge.operations.problems import chats
 from bridge.people import entries
 from bridge.pipeline.agent import takeover
 from bridge.pipeline.agent.turn import find_call_for_staff, store_answer
 from bridge.pipeline.inbound.commands import asks_for_staff
-from tests.support.factories import app, endpoint, hear, route, row, send, state, turn
+from tests.support.factories import (
+    app,
+    claimed,
+    conversation,
+    delivery,
+    endpoint,
+    hear,
+    message,
+    route,
+    row,
+    send,
+    state,
+    turn,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 pytestmark = pytest.mark.django_db
+MANY = 250
 
 
 @pytest.fixture
@@ -146,12 +162,74 @@ def test_an_agent_hands_over_with_its_reason() -> None:
     assert "[[handover: why]]" in asked.payload["extra_system_prompt"]
     why = find_call_for_staff(asked, "Wait.\n[[handover: wants a refund]]")
     assert why == "wants a refund"
-    later = turn(account, "hello?")
-    store_answer(asked, "A colleague will help you.", [], why)
+    running, later = claimed(asked), turn(account, "hello?")
+    store_answer(running, "A colleague will help you.", [], why)
     talk = talk_of(asked)
     assert (talk.mode, talk.assignee) == ("human", None)
     assert told(talk) == [("handed_over", "", "wants a refund")]
     assert (state(later), row(later).reason) == ("skipped", "human")
+    assert asked.message is not None
+    assert (talk.waiting_count, talk.waiting_since) == (2, asked.message.created_at)
+
+
+def test_what_an_agent_hands_over_waits_for_staff_until_they_answer() -> None:
+    """The person was told that a colleague answers, so the inbox, its badge and the incident say so too."""
+    account = app()
+    route(account, allow_handover=True)
+    asked = turn(account, "I want my money back")
+    store_answer(claimed(asked), "A colleague will help you.", [], "wants a refund")
+    assert [chat.pk for chat in select_waiting()] == [talk_of(asked).pk]
+    assert [(chat.conversation_id, chat.messages) for chat in chats.list_for_staff()] == [(talk_of(asked).pk, 1)]
+    send(account, "Here it is.")
+    assert not select_waiting().exists()
+    assert chats.list_for_staff() == []
+
+
+def test_what_an_agent_handed_over_goes_back_by_time_only_when_the_person_writes_again() -> None:
+    account = app(columns={"staff_minutes": 10})
+    route(account, allow_handover=True)
+    asked = turn(account, "I want my money back")
+    store_answer(claimed(asked), "A colleague will help you.", [], "wants a refund")
+    Conversation.objects.update(staff_active_at=timezone.now() - timedelta(minutes=11))
+    assert handing_back.hand_back_idle() == 0
+    assert select_waiting().exists()
+    again = turn(account, "hello?")
+    assert handing_back.hand_back_idle() == 1
+    assert (talk_of(asked).mode, state(again)) == ("bot", "pending")
+
+
+def test_what_staff_answered_before_the_agent_handed_over_waits_for_nobody() -> None:
+    account = app()
+    route(account, allow_handover=True)
+    asked = turn(account, "I want my money back")
+    running = claimed(asked)
+    send(account, "You have it.")
+    store_answer(running, "A colleague will help you.", [], "wants a refund")
+    assert (talk_of(asked).mode, talk_of(asked).waiting_count) == ("human", 0)
+
+
+def test_a_question_that_is_dismissed_waits_no_more(ann: User) -> None:
+    route(account := app())
+    first = turn(account, "one")
+    takeover.take_over(talk_of(first), ann)
+    second = turn(account, "two")
+    replay.dismiss([first.pk], ann)
+    assert talk_of(first).waiting_count == 1
+    assert replay.dismiss([first.pk, second.pk], ann) == 1
+    assert (talk_of(first).waiting_count, talk_of(first).waiting_since) == (0, None)
+    assert chats.list_for_staff() == []
+
+
+def test_of_many_questions_the_last_one_is_the_last_and_all_are_all(ann: User) -> None:
+    """More than one page of a list holds."""
+    account = app()
+    talk = conversation(account, mode="human", assignee=ann)
+    asked = [delivery(message(talk, str(n), f"Q{n}"), State.SKIPPED, "human") for n in range(MANY)]
+    assert unanswered.find_last_unanswered(talk) == [asked[-1].pk]
+    route(account)
+    assert handing_back.hand_back(talk, ann, Ask.ALL).asked == MANY
+    queued = Delivery.objects.filter(target="agent", state="pending").order_by("seq")
+    assert [each.pk for each in queued] == [each.pk for each in asked]
 
 
 @pytest.mark.parametrize(("ask", "count"), [(Ask.NONE, 0), (Ask.LAST, 1), (Ask.ALL, 3)])

@@ -336,10 +336,13 @@ def test_after_a_stream_that_ended_without_an_answer_a_late_one_goes_by_the_addr
     assert answer(question, "later").deliveries.get().carrier == "http_reply"
 
 
-def test_while_staff_answer_the_stream_stays_open_for_them(account: ChannelAccount) -> None:
+def test_while_staff_answer_the_stream_stays_open_for_them(account: ChannelAccount, valkey: redis.Redis) -> None:
+    """Without what the agent goes on writing: its answer is not sent either."""
     route(account)
     factories.conversation(account, GROUP, "group", mode="human")
     question = turn(account, group=GROUP, reply=REPLY).message
+    assert shown(question) == THINKING
+    valkey.set(partial_key(question.uuid), "what the agent had written")
     assert shown(question) == THINKING
 
     outbox.send(account, "group", GROUP, Content(text="by hand"), source="staff")

@@ -36,6 +36,8 @@ UNANSWERED_REASONS = {
     Reason.HUMAN: _("for staff"),
 }
 FOR_STAFF = ~Q(mode=Conversation.Mode.BOT)
+# Not where somebody answers in the platform's own client, where it goes on in another conversation, or where the account is disabled.
+WAITS_FOR_STAFF = FOR_STAFF & Q(waiting_since__isnull=False, servicer="", moved_to=None, account__enabled=True)
 SHOWN_CHARACTERS = 120
 
 
@@ -54,7 +56,7 @@ class ViewFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         views = {
-            "waiting": FOR_STAFF & Q(waiting_since__isnull=False),
+            "waiting": WAITS_FOR_STAFF,
             "mine": FOR_STAFF & Q(assignee=user_of(request).pk),
             "unassigned": FOR_STAFF & Q(assignee=None),
             "unasked": Q(mode=Conversation.Mode.BOT, waiting_since__isnull=False),
@@ -64,7 +66,7 @@ class ViewFilter(admin.SimpleListFilter):
 
 def select_waiting() -> QuerySet[Conversation]:
     """Return the conversations that wait for staff, by the index conversation_waiting."""
-    return Conversation.objects.filter(FOR_STAFF, waiting_since__isnull=False)
+    return Conversation.objects.filter(WAITS_FOR_STAFF)
 
 
 @dataclass(frozen=True, slots=True)

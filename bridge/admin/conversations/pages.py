@@ -20,6 +20,7 @@ from bridge.admin.conversations import composer, fallbacks, inbox, moving, servi
 from bridge.admin.conversations.composer import NoteForm, SendForm, add_note, list_canned_answers
 from bridge.admin.conversations.inbox import annotate_rows, title_of
 from bridge.admin.decisions import list_decisions
+from bridge.admin.deliveries.bulk import BULK_SIZE
 from bridge.admin.export import Column, columns
 from bridge.admin.filters import HeardFilter
 from bridge.admin.paging import row_number
@@ -28,7 +29,7 @@ from bridge.admin.unfold import styled
 from bridge.models import Contact, Conversation, Route
 from bridge.models.routes import PeerKinds
 from bridge.operations.moving import why_not_move
-from bridge.operations.unanswered import find_unanswered
+from bridge.operations.unanswered import select_unanswered
 from bridge.people import entries
 from bridge.pipeline.outbound import outbox
 from bridge.pipeline.replies.paths import path_for
@@ -175,7 +176,7 @@ class ConversationAdmin(BridgeAdmin[Conversation]):
             "map_url": map_url(conversation.account_id, conversation.peer_kind, conversation.peer_id),
             "may_change": self.has_change_permission(request),
             "window": _read_window(conversation),
-            "unanswered": find_unanswered(conversation),
+            **_list_unanswered(conversation),
             "fallbacks": fallbacks.list_fallbacks(conversation),
             "fallback_form": styled(fallbacks.FallbackForm(conversation)),
             "has_servicers": servicers.has_servicers(conversation),
@@ -241,6 +242,16 @@ class ConversationAdmin(BridgeAdmin[Conversation]):
                 audit.log_action(gettext_noop("sent a message"), [conversation])
                 return None
         return self.show(request, conversation, form)
+
+
+def _list_unanswered(conversation: Conversation) -> dict[str, Any]:
+    """Return how many questions no agent was asked, and their ids where the page of a replay takes so many."""
+    rows = select_unanswered(conversation)
+    ids = list(rows.values_list("pk", flat=True)[: BULK_SIZE + 1])
+    return {
+        "unanswered": rows.count() if len(ids) > BULK_SIZE else len(ids),
+        "replayable": ids if len(ids) <= BULK_SIZE else [],
+    }
 
 
 def _find_route(conversation: Conversation) -> Route | None:

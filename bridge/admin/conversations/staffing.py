@@ -16,7 +16,7 @@ from bridge.admin.paging import row_number
 from bridge.models import Conversation
 from bridge.operations import handing_back
 from bridge.operations.handing_back import Ask
-from bridge.operations.unanswered import find_unanswered
+from bridge.operations.unanswered import select_unanswered
 from bridge.people import entries
 from bridge.pipeline.agent import takeover
 
@@ -78,14 +78,14 @@ def assign(page_admin: BridgeAdmin[Conversation], request: HttpRequest, talk: Co
 
 def hand_back(page_admin: BridgeAdmin[Conversation], request: HttpRequest, talk: Conversation) -> HttpResponse | None:
     """Hand back; where questions were asked meanwhile, ask first which of them the agent is to answer."""
-    ask, unanswered = request.POST.get("ask", ""), find_unanswered(talk)
+    ask, unanswered = request.POST.get("ask", ""), select_unanswered(talk).count()
     if ask and ask not in list(Ask):
         raise BadRequest
     may_ask = user_of(request).has_perm("bridge.replay_delivery")
     if ask in (Ask.LAST, Ask.ALL) and not may_ask:
         raise PermissionDenied
     if unanswered and not ask and may_ask:
-        context = {"conversation": talk, "count": len(unanswered)}
+        context = {"conversation": talk, "count": unanswered}
         return page_admin.page(
             request, "admin/bridge/hand_back.html", _("Hand back to agent"), talk, _("Hand back to agent"), **context
         )

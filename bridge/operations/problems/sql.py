@@ -72,24 +72,29 @@ WHERE (%(account)s::bigint IS NULL OR chat.account_id = %(account)s) AND chat.mo
   WHERE route.account_id = chat.account_id AND route.peer_kind IN ('', chat.peer_kind) AND route.peer_id IN ('', chat.peer_id))
 ORDER BY skipped.first""",
 )
-# Find chats that staff answer or that are paused, with the messages since the last answer of staff or agent, by the indexes
-# conversation_without_agent, message_transcript and delivery_unanswered.
+# Find chats that staff answer or that are paused and in which questions wait, by the indexes conversation_without_agent,
+# message_transcript, delivery_own and delivery_unanswered. A question waits that no agent was asked since the last answer of staff or
+# agent, in the platform's client too; or that the conversation itself counts, as the one that its agent handed over to staff.
 CHATS_FOR_STAFF = Statement(
     WaitingChat,
     """
-SELECT chat.account_id, chat.id AS conversation_id, waiting.messages, waiting.first, waiting.last
+SELECT chat.account_id, chat.id AS conversation_id, GREATEST(waiting.messages, chat.waiting_count) AS messages,
+  LEAST(waiting.first, chat.waiting_since) AS first, GREATEST(waiting.last, chat.waiting_since) AS last
 FROM bridge_conversation chat
 JOIN accounts_channelaccount account ON account.id = chat.account_id AND account.enabled
 CROSS JOIN LATERAL (
-  SELECT COALESCE((
+  SELECT GREATEST(0, (
     SELECT answer.id FROM bridge_message answer
     WHERE answer.conversation_id = chat.id AND answer.direction = 'out' AND answer.source IN ('agent', 'staff')
-    ORDER BY answer.id DESC LIMIT 1), 0) AS id) AS answered
+    ORDER BY answer.id DESC LIMIT 1), (
+    SELECT message_id FROM bridge_delivery WHERE lane = 'in:' || chat.id AND reason = 'own' ORDER BY message_id DESC LIMIT 1)) AS id
+) AS answered
 CROSS JOIN LATERAL (
   SELECT count(*) AS messages, min(created_at) AS first, max(created_at) AS last FROM bridge_delivery
   WHERE lane = 'in:' || chat.id AND state = 'skipped' AND reason IN ('paused', 'human') AND dismissed_at IS NULL
     AND message_id > answered.id) AS waiting
-WHERE chat.mode <> 'bot' AND chat.servicer = '' AND chat.moved_to_id IS NULL AND waiting.messages > 0
+WHERE chat.mode <> 'bot' AND chat.servicer = '' AND chat.moved_to_id IS NULL
+  AND (waiting.messages > 0 OR chat.waiting_since IS NOT NULL)
   AND (%(account)s::bigint IS NULL OR chat.account_id = %(account)s)
-ORDER BY waiting.first""",
+ORDER BY first""",
 )

@@ -22,6 +22,9 @@ from bridge.webhooks import events
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
+    from bridge.models import Attempt
+    from bridge.pipeline.delivery.types import Failure
+
 Kind, Mode = ConversationEntry.Kind, Conversation.Mode
 
 
@@ -46,7 +49,7 @@ def take_over(conversation: Conversation, by: User) -> None:
     if row.mode == Mode.HUMAN and row.assignee_id == by.pk:
         return
     _change(row, mode=Mode.HUMAN, assignee=by)
-    _keep_for_staff(row)
+    keep_for_staff(row)
     _tell_staff(row, entries.add_entry(row, Kind.TAKEN, by), "staff")
 
 
@@ -60,7 +63,7 @@ def assign(conversation: Conversation, to: User | None, by: User) -> None:
     _change(row, mode=Mode.HUMAN, assignee=to)
     entry = entries.add_entry(row, Kind.ASSIGNED, by, entries.name_of(to))
     if not was_staff:
-        _keep_for_staff(row)
+        keep_for_staff(row)
         _tell_staff(row, entry, "staff")
 
 
@@ -99,14 +102,23 @@ def call_staff(conversation: Conversation, *, by_agent: bool, why: str = "") -> 
     changed = {"mode": Mode.HUMAN, "assignee_id": None, "staff_active_at": timezone.now()}
     Conversation.objects.filter(pk=row.pk).update(**changed)
     conversation.mode = row.mode = Mode.HUMAN
-    _keep_for_staff(row)
+    keep_for_staff(row)
     entry = entries.add_entry(row, Kind.HANDED_OVER if by_agent else Kind.CALLED, text=why)
     _tell_staff(row, entry, "agent" if by_agent else "person")
     return True
 
 
-def _keep_for_staff(row: Conversation) -> None:
-    """Ask the agent no question that still waits for its turn: staff answer it, or the agent when it is handed back."""
+def hand_over(conversation: Conversation, question: Message, why: str) -> None:
+    """Hand the conversation to staff for its agent, in the transaction that stores its answer: the question waits for them."""
+    if call_staff(conversation, by_agent=True, why=why):
+        _note_waiting(conversation.pk, question)
+
+
+def keep_for_staff(row: Conversation) -> None:
+    """Ask the agent no question that still waits for its turn: staff answer it, or the agent when it is handed back.
+
+    In the caller's transaction, which has locked the peer.
+    """
     turns = Delivery.objects.filter(lane=lane_of_turns(row.pk), target=Target.AGENT, state=State.PENDING)
     times = list(turns.values_list("message__created_at", flat=True))
     if not settle.cancel(turns, Reason.HUMAN):
@@ -121,17 +133,53 @@ def withdraw_late_answer(turn: Delivery, question: Message) -> bool:
 
     Under the lock of the peer: the answer is stored before they take over, or not at all. The attempt keeps it, for staff to read.
     """
-    conversation = question.conversation_id
+    conversation = _find_staffed(question)
     if conversation is None:
         return False
-    peers.lock_peer(question.account_id, question.peer_kind, question.peer_id)
-    if not Conversation.objects.filter(pk=conversation, mode=Mode.HUMAN).exists():
-        return False
     settle.withdraw(turn, Reason.HUMAN)
-    answers = Message.objects.filter(conversation=conversation, direction="out", pk__gt=question.pk)
-    if not answers.filter(source=Message.Source.STAFF).exists():
-        open_questions.note_waiting(conversation, [question.created_at])
+    _note_waiting(conversation, question)
     return True
+
+
+@transaction.atomic
+def leave_to_staff(turn: Delivery, attempt: Attempt | None = None, failure: Failure | None = None) -> bool:
+    """Skip a claimed turn whose conversation staff answer: it is asked no more, and nobody is told that it failed.
+
+    attempt, failure: of a try that failed just now; the attempt keeps why. Return whether it was so. Raises LostLease.
+    """
+    question = turn.message
+    conversation = _find_staffed(question) if question else None
+    if question is None or conversation is None:
+        return False
+    settle.skip(turn, attempt, Reason.HUMAN, failure)
+    _note_waiting(conversation, question)
+    return True
+
+
+def _find_staffed(question: Message) -> int | None:
+    """Lock the peer of a question. Return its conversation where staff answer it."""
+    if question.conversation_id is None:
+        return None
+    peers.lock_peer(question.account_id, question.peer_kind, question.peer_id)
+    rows = Conversation.objects.filter(pk=question.conversation_id, mode=Mode.HUMAN)
+    return rows.values_list("pk", flat=True).first()
+
+
+def _note_waiting(conversation: int, question: Message) -> None:
+    """Note that a question waits for staff, unless they have answered since."""
+    if find_last_answer(conversation, Message.Source.STAFF) < question.pk:
+        open_questions.note_waiting(conversation, [question.created_at])
+
+
+def find_last_answer(conversation: int, *sources: Message.Source) -> int:
+    """Return the id of the newest message from these sources, or that somebody wrote in the platform's own client; 0: there is none."""
+    answers = Message.objects.filter(conversation=conversation, direction="out", source__in=sources)
+    own = Delivery.objects.filter(lane=lane_of_turns(conversation), reason=Reason.OWN)
+    newest = (
+        answers.order_by("-id").values_list("pk", flat=True).first(),
+        own.order_by("-message").values_list("message_id", flat=True).first(),
+    )
+    return max(found or 0 for found in newest)
 
 
 def _tell_staff(conversation: Conversation, entry: ConversationEntry, by: str) -> None:

@@ -157,6 +157,8 @@ class AgentTurn:
             await self._wait_for_files()
             if await in_io_thread(moderation.hold_if_flagged, self.delivery):
                 return
+            if await in_db_thread(takeover.leave_to_staff, self.delivery):
+                return
             self.opened = await in_db_thread(open_turn, self.delivery)
         if self.stopped or self.opened.stopped:
             await self._end_stopped(self.opened)
@@ -277,8 +279,13 @@ def has_unknown_outcome(delivery: Delivery) -> bool:
 
 
 def fail_turn(delivery: Delivery, attempt: Attempt | None, failure: Failure) -> None:
-    """Store the turn's failure, and notify the person where that was the last try. Raises LostLease."""
+    """Store the turn's failure, and notify the person where that was the last try. Raises LostLease.
+
+    Where staff took over meanwhile it is theirs instead: it is not asked again, and the person is told nothing.
+    """
     with transaction.atomic():
+        if takeover.leave_to_staff(delivery, attempt, failure):
+            return
         settle.fail(delivery, attempt, failure)
         notices.notify_failed(delivery)
 
@@ -331,7 +338,7 @@ def store_answer(
         return None
     conversation = delivery.message.conversation if call is not None else None
     if conversation:
-        takeover.call_staff(conversation, by_agent=True, why=call or "")
+        takeover.hand_over(conversation, delivery.message, call or "")
     elif delivery.replays and delivery.message.conversation_id:
         open_questions.end_wait(delivery.message.conversation_id)
     more: Any = {"files": files, "allowed": delivery.payload.get("allowed", ())}

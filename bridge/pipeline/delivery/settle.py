@@ -130,12 +130,11 @@ def fail(
     delivery: Delivery, attempt: Attempt | None, failure: Failure, then: Callable[[], object] | None = None
 ) -> None:
     """sending → pending (again, later), dead or uncertain. then: as in `Success`. Raises LostLease."""
-    outcome = Outcome.UNKNOWN if failure.action == Action.UNKNOWN else Outcome.ERROR
     state, columns = retry_policy.decide_next_state(delivery, failure, began=attempt is not None)
     fields = {"state": state, **columns, **_cause_columns(failure.cause), "lease_until": None}
     with transaction.atomic():
         if attempt:
-            _close_attempt(attempt, outcome, failure.cause, failure.response)
+            _close_attempt(attempt, _outcome_of(failure), failure.cause, failure.response)
         changed = _leased_by_us(delivery).update(**fields)
         if changed and state in (State.DEAD, State.UNCERTAIN):
             _report_failure(delivery)
@@ -144,10 +143,15 @@ def fail(
     _check_lease(delivery, changed)
 
 
-def skip(delivery: Delivery, attempt: Attempt | None, reason: Reason) -> None:
-    """sending → skipped: it has no receiver any more, or /stop stopped it. Raises LostLease."""
+def skip(delivery: Delivery, attempt: Attempt | None, reason: Reason, failure: Failure | None = None) -> None:
+    """sending → skipped: it has no receiver any more, staff answer it, or /stop stopped it. Raises LostLease.
+
+    failure: what became of the attempt, where that is not the reason.
+    """
     with transaction.atomic():
-        if attempt:
+        if attempt and failure:
+            _close_attempt(attempt, _outcome_of(failure), failure.cause, failure.response)
+        elif attempt:
             _close_attempt(attempt, Outcome.ERROR, Cause(str(reason)))
         fields = {"state": State.SKIPPED, "reason": reason, "finished_at": timezone.now(), "lease_until": None}
         # What an earlier try met is not why it is skipped; its attempt keeps it.
@@ -401,6 +405,10 @@ def _leased_by_us(delivery: Delivery) -> Any:
 
 def _cause_columns(cause: Cause) -> dict[str, Any]:
     return {"code": cause.code[:CODE_LENGTH], "code_params": redact_params(cause.params)}
+
+
+def _outcome_of(failure: Failure) -> Outcome:
+    return Outcome.UNKNOWN if failure.action == Action.UNKNOWN else Outcome.ERROR
 
 
 def _close_attempt(attempt: Attempt, outcome: Outcome, cause: Cause, response: Any = None) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from django.utils import timezone
 
 from accounts.channels import cached_by_id
-from bridge.models import Route, State
+from bridge.models import Conversation, Reason, Route, State
 from bridge.people.open_questions import WAITING_REASONS
 from bridge.pipeline.delivery.claim_sql import AHEAD_SECONDS, TURN_SECONDS
 from bridge.pipeline.inbound import sql
@@ -23,11 +23,12 @@ from bridge.pipeline.replies.paths import path_for
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from bridge.models import Conversation, Delivery, Message
+    from bridge.models import Delivery, Message
     from bridge.pipeline.replies.paths import ReplyPath
     from channels_wechat.contract.channel import Channel
 
 Peers = list[dict[str, Any]]
+_NO_CHANGE: dict[str, Any] = {"ended": False, "since": None, "count": 0, "answered": False}
 
 
 @dataclass(slots=True)
@@ -92,19 +93,24 @@ def store_routed(decided: Iterable[tuple[RoutingContext, Delivery]]) -> None:
 
 
 def _rows_of_waits(pairs: Iterable[tuple[RoutingContext, Delivery]]) -> list[dict[str, Any]]:
-    """Return what changes in the conversations whose questions wait for staff, or wait no more because an agent is asked again.
+    """Return what changes in the conversations whose questions wait for staff, or wait no more.
 
-    ended: what waited before waits no more; since, count: of the questions that wait now. Of most batches nothing is returned.
+    They wait no more where an agent is asked again, or where somebody answered in the platform's own client. ended: what waited before
+    waits no more; since, count: of the questions that wait now; answered: by somebody, so that the time until the agent answers again
+    begins anew. Of most batches nothing is returned.
     """
     found: dict[int, dict[str, Any]] = {}
     for case, delivery in pairs:
-        talk, waits = case.conversation, delivery.reason in WAITING_REASONS and case.message.kind != "event"
-        asked = delivery.state == State.PENDING and (talk.waiting_since is not None or talk.pk in found)
-        if not waits and not asked:
+        talk, is_own = case.conversation, delivery.reason == Reason.OWN
+        waits = delivery.reason in WAITING_REASONS and case.message.kind != "event"
+        ends = is_own or delivery.state == State.PENDING
+        is_open = talk.waiting_since is not None or talk.pk in found
+        is_answered = is_own and talk.mode == Conversation.Mode.HUMAN
+        if not (waits or (ends and is_open) or is_answered):
             continue
-        row = found.setdefault(talk.pk, {"conversation": talk.pk, "ended": False, "since": None, "count": 0})
-        if asked:
-            row.update(ended=True, since=None, count=0)
+        row = found.setdefault(talk.pk, {"conversation": talk.pk, **_NO_CHANGE})
+        if ends:
+            row.update(ended=True, since=None, count=0, answered=row["answered"] or is_answered)
         else:
             row.update(since=row["since"] or case.message.created_at.isoformat(), count=row["count"] + 1)
     return list(found.values())

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from django.db import transaction
 from django.db.models import Case, F, Value, When
 from django.utils import timezone
 
 from bridge.models import Conversation, Delivery, Message, Reason, State, Target
-from bridge.people import contact_requests
+from bridge.people import contact_requests, peers
+from bridge.pipeline.agent import takeover
 from bridge.pipeline.delivery import settle
 from channels_wechat.contract.explanations import Cause
 from channels_wechat.contract.messages import ContactRequest
@@ -31,6 +33,7 @@ def apply_reports(case: RoutingContext, before: Sequence[tuple[RoutingContext, D
         set_servicer(case.conversation, servicer)
 
 
+@transaction.atomic
 def set_servicer(conversation: Conversation, servicer: str) -> None:
     """Store who answers in the platform's own client. Meanwhile staff answer; afterwards the agent does, unless staff paused it.
 
@@ -38,10 +41,12 @@ def set_servicer(conversation: Conversation, servicer: str) -> None:
     """
     rows, mode = Conversation.objects.filter(pk=conversation.pk), Conversation.Mode
     if servicer:
+        peers.lock_peer(conversation.account_id, conversation.peer_kind, conversation.peer_id)
         rows.update(servicer=servicer[:200], assignee=None, mode=_instead_of(mode.BOT, mode.HUMAN))
+        takeover.keep_for_staff(conversation)
     else:
         rows.exclude(servicer="").update(servicer="", assignee=None, mode=_instead_of(mode.HUMAN, mode.BOT))
-    conversation.refresh_from_db(fields=["servicer", "mode"])
+    conversation.refresh_from_db(fields=["servicer", "mode", "waiting_since"])
 
 
 def _instead_of(old: Conversation.Mode, new: Conversation.Mode) -> Case:

@@ -218,8 +218,10 @@ WITH given AS MATERIALIZED (
 ), waiting AS (
   UPDATE bridge_conversation AS talk SET
     waiting_count = CASE WHEN given.ended THEN 0 ELSE talk.waiting_count END + given.count,
-    waiting_since = CASE WHEN given.ended THEN given.since ELSE LEAST(talk.waiting_since, given.since) END
-  FROM jsonb_to_recordset(%(waits)s::jsonb) AS given(conversation bigint, ended boolean, since timestamptz, count integer)
+    waiting_since = CASE WHEN given.ended THEN given.since ELSE LEAST(talk.waiting_since, given.since) END,
+    staff_active_at = CASE WHEN given.answered THEN %(now)s::timestamptz ELSE talk.staff_active_at END
+  FROM jsonb_to_recordset(%(waits)s::jsonb)
+    AS given(conversation bigint, ended boolean, since timestamptz, count integer, answered boolean)
   WHERE talk.id = given.conversation
 ), behind AS MATERIALIZED (
   SELECT waiting.lane, (

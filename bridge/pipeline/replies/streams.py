@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from accounts import valkey
 from bridge.media import storage
-from bridge.models import Attachment, Carrier, Delivery, Message, Reason, State, Target
+from bridge.models import Attachment, Carrier, Conversation, Delivery, Message, Reason, State, Target
 from bridge.pipeline.delivery import claims, settle
 from bridge.pipeline.delivery.types import HTTP_REPLY_STATES, HttpReply
 from bridge.pipeline.replies import stream_options
@@ -36,9 +36,12 @@ def partial_key(uuid: UUID) -> str:
 
 
 def answer_poll(account: ChannelAccount, channel: Streaming, query: Mapping[str, str], stream: str) -> HttpReply:
-    """Return the partial text, or the final frame; a repeated poll gets the same final frame again."""
+    """Return the partial text, or the final frame; a repeated poll gets the same final frame again.
+
+    Where staff answer, no text of the agent's is shown: its answer will not be sent either.
+    """
     spooled = journal.is_in_use()  # checked before the rows, because the question may be stored between the two checks
-    questions = Message.objects.annotate(stopped_at=F("account__sending_stopped_at"))
+    questions = Message.objects.annotate(stopped_at=F("account__sending_stopped_at"), mode=F("conversation__mode"))
     question = questions.filter(uuid=UUID(stream), account=account).first()
     if question is None:
         return HttpReply(
@@ -46,14 +49,15 @@ def answer_poll(account: ChannelAccount, channel: Streaming, query: Mapping[str,
         )
     if question.stopped_at:  # the stream goes on without words
         return HttpReply(channel.frame(query, stream, None))
+    partial = "" if question.mode == Conversation.Mode.HUMAN else _read_partial_text(question.uuid)
     turn = _find_turn(
         question
     )  # read before the answer, because the end of a turn and its answer are committed together
     answer = _find_answer(question)
     if answer and answer.carrier == Carrier.HTTP_REPLY:
-        return _deliver_answer(channel, query, stream, question, answer)
+        return _deliver_answer(channel, query, stream, question, answer, partial)
     ending = "later" if answer else _choose_closing_text(channel, question, turn)
-    return HttpReply(_build_frame(channel, query, stream, question, ending))
+    return HttpReply(_build_frame(channel, query, stream, question, partial, ending))
 
 
 def still_working(channel: Streaming, query: Mapping[str, str], stream: str) -> Answer:
@@ -77,12 +81,12 @@ def _find_answer(question: Message) -> Delivery | None:
 
 
 def _deliver_answer(
-    channel: Streaming, query: Mapping[str, str], stream: str, question: Message, part: Delivery
+    channel: Streaming, query: Mapping[str, str], stream: str, question: Message, part: Delivery, partial: str
 ) -> HttpReply:
     if part.state == State.PENDING:
         part = claims.claim_and_open(part, "stream") or part
     if part.state not in HTTP_REPLY_STATES:
-        return HttpReply(_build_frame(channel, query, stream, question, ""))
+        return HttpReply(_build_frame(channel, query, stream, question, partial))
     payload = Payload.from_json(part.payload)
     answer = channel.frame(query, stream, payload, images=_read_images(payload), finish=True)
     return HttpReply(answer, settle.unconfirmed_part(part))
@@ -110,8 +114,9 @@ def _choose_closing_text(channel: Streaming, question: Message, turn: Delivery |
     return "later" if timezone.now() >= stream_options.stream_end_time(channel, question) else ""
 
 
-def _build_frame(channel: Streaming, query: Mapping[str, str], stream: str, question: Message, ending: str) -> Answer:
-    partial = _read_partial_text(question.uuid)
+def _build_frame(
+    channel: Streaming, query: Mapping[str, str], stream: str, question: Message, partial: str, ending: str = ""
+) -> Answer:
     closing = channel.closing_text(ending) if ending and not (partial and ending in ENDINGS_WITHOUT_TEXT) else ""
     text = "\n\n".join(words for words in (partial, closing) if words)
     if ending:

@@ -9,8 +9,9 @@ from django.utils.translation import gettext_lazy as _
 
 from bridge.admin.unfold import styled
 from bridge.models import ReplayKind, Route
+from bridge.operations.obstacles import Obstacle
 from bridge.operations.replays import changes
-from bridge.security.permissions import may_read
+from bridge.security.permissions import may_write
 from openclaw.models import Gateway
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from bridge.models import ReplayRun
 
-# What people in WeChat would read: only for those who may read messages.
+# What people in WeChat would read: only for those who may read messages and send some.
 CONTENT = ("text", "before")
 
 
@@ -47,7 +48,7 @@ class ChangesForm(forms.Form):
         self.run = run
         names = changes.OF_QUESTIONS if run.kind == ReplayKind.ASK else changes.OF_ANSWERS
         for name in [*self.fields]:
-            is_hidden = name in CONTENT and not may_read(user)
+            is_hidden = name in CONTENT and not may_write(user)
             if name not in names or is_hidden or (name == "text" and run.total != 1):
                 del self.fields[name]
         if "text" in self.fields and "text" not in run.changes:
@@ -62,6 +63,8 @@ class ChangesForm(forms.Form):
         number: int | None = self.cleaned_data["route"]
         if number and not Route.objects.filter(pk=number).exists():
             raise forms.ValidationError(_("There is no mapping with this number."))
+        if number and changes.is_of_other_account(number, self.run.filter.get("account")):
+            raise forms.ValidationError(Obstacle.OTHER_ACCOUNT.label)
         return number
 
     def changed_values(self) -> dict[str, Any]:

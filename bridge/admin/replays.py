@@ -25,7 +25,7 @@ from bridge.models.replays import IMPOSSIBLE, MAX_RATE, targets_of
 from bridge.operations.obstacles import explain_detail
 from bridge.operations.replays import control, plan
 from bridge.operations.replays.filters import NAMES, ReplayFilter, WrongFilter
-from bridge.security.permissions import may_read
+from bridge.security.permissions import may_read, may_write
 from bridge.ui import csv_file, formatting
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ class PlanForm(forms.Form):
     # `from` is a word of Python's own, so these are added by name.
     before = forms.CharField(
         label=_("A sentence before it"),
+        max_length=2000,
         required=False,
         widget=forms.Textarea(attrs={"rows": 2}),
         help_text=_("When sending again: said before each text, for example an apology."),
@@ -93,7 +94,7 @@ class PlanForm(forms.Form):
     @property
     def changes(self) -> dict[str, Any]:
         name = "agent" if self.cleaned_data["kind"] == ReplayKind.ASK else "before"
-        value = self.cleaned_data[name].strip()
+        value = self.cleaned_data.get(name, "").strip()
         return {name: value} if value else {}
 
 
@@ -161,8 +162,9 @@ class ReplayRunAdmin(ReadOnlyAdmin[ReplayRun]):
         given = {name: request.GET[name] for name in (*NAMES, "kind", "name") if name in request.GET}
         given.setdefault("kind", ReplayKind.ASK if given.get("direction") == Target.AGENT else ReplayKind.AGAIN)
         form = styled(PlanForm(request.POST or None, initial=given))
-        if not may_read(user_of(request)):
-            del form.fields["text"]
+        for name, is_allowed in (("text", may_read), ("before", may_write)):
+            if not is_allowed(user_of(request)):
+                del form.fields[name]
         if request.method == "POST" and form.is_valid() and (run := self._plan(request, form)):
             return self.redirect_to(run)
         return self.page(request, "admin/bridge/replay_add.html", _("Plan a replay"), form=form)

@@ -24,8 +24,10 @@ from bridge.api.pages import Pages
 from bridge.api.sending import idempotency_key_of
 from bridge.models import Outlook, Reason, ReplayItem, ReplayKind, ReplayResult, ReplayRun, ReplayState, Route, Target
 from bridge.models.replays import MAX_RATE
+from bridge.operations.obstacles import Obstacle
 from bridge.operations.replays import changes, control, plan
 from bridge.operations.replays.filters import CHOICES, NUMBERS, ReplayFilter, WrongFilter
+from bridge.security.permissions import may_write
 from openclaw.models import Gateway
 
 if TYPE_CHECKING:
@@ -107,7 +109,10 @@ class WantedSerializer(StrictSerializer, serializers.Serializer[Any]):
 
 
 class ChangesSerializer(StrictSerializer, serializers.Serializer[Any]):
-    """Changes before the run: `route`, `gateway` and `agent` where it asks again; `text` or `before` where it sends again."""
+    """Changes before the run: `route`, `gateway` and `agent` where it asks again; `text` or `before` where it sends again.
+
+    The two texts need the rights to read messages and to send some.
+    """
 
     route = serializers.PrimaryKeyRelatedField(queryset=Route.objects.all(), required=False)
     gateway = serializers.PrimaryKeyRelatedField(queryset=Gateway.objects.all(), required=False)
@@ -133,6 +138,9 @@ class PlanSerializer(StrictSerializer, serializers.Serializer[Any]):
         if wrong := [name for name in attrs.get("changes", ()) if name not in allowed]:
             text = _("This kind of replay does not change that.")
             raise ValidationError({"changes": {name: [text] for name in wrong}})
+        route, account = attrs.get("changes", {}).get("route"), attrs.get("filter", {}).get("account")
+        if route and changes.is_of_other_account(route, account):
+            raise ValidationError({"changes": {"route": [Obstacle.OTHER_ACCOUNT.label]}})
         return attrs
 
 
@@ -276,6 +284,8 @@ def _plan_once(request: Request, given: dict[str, Any], key: str) -> tuple[Repla
         if stored.request_hash != fingerprint:
             raise Conflict(_("This Idempotency-Key was used for another replay."), "idempotency_key_reused")
         return stored, False
+    if changes.change_texts(given.get("changes", {})) and not may_write(user_of(request)):
+        raise PermissionDenied
     once: dict[str, Any] = {"client": client, "key": key, "request_hash": fingerprint}
     more: dict[str, Any] = {"name": given["name"], "rate": given["rate"], "changes": given.get("changes", {})}
     try:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import AnonymousUser, User
 
-READ_CONTENT = "bridge.read_content"
+READ_CONTENT, SEND_MESSAGE = "bridge.read_content", "bridge.send_message"
 # Shown in the place of a text.
 HIDDEN = _("hidden: you may not read messages")
 
@@ -22,6 +22,11 @@ HIDDEN = _("hidden: you may not read messages")
 def may_read(user: User | AnonymousUser) -> bool:
     """Whether this person may see texts, files, payloads and what platforms and agents answered."""
     return user.has_perm(READ_CONTENT)
+
+
+def may_write(user: User | AnonymousUser) -> bool:
+    """Whether this person may choose what people in WeChat read."""
+    return user.has_perms([READ_CONTENT, SEND_MESSAGE])
 
 
 def hide_errors(rows: Iterable[Any]) -> None:

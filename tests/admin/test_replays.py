@@ -37,6 +37,8 @@ def test_an_address_fills_the_filter_and_the_plan_is_made_of_it(boss: Client, wo
     [
         ({"code": "none"}, "Nothing failed that this filter finds."),
         ({"from": "yesterday"}, "This is not understood."),
+        ({"from": "0001-01-01"}, "This is not understood."),
+        ({"from": "2999-01-01"}, "Nothing failed that this filter finds."),
         ({"reason": "x"}, "This is not understood."),
     ],
 )
@@ -51,6 +53,27 @@ def test_a_text_is_looked_for_only_by_those_who_may_read(staff: Callable[..., Cl
     client = staff("bridge.view_delivery", "bridge.replay_delivery")
     client.post(url("add"), {"kind": "again", "text": "no such words"})
     assert ReplayRun.objects.get().filter == {}
+
+
+@pytest.mark.parametrize("right", ["bridge.read_content", "bridge.send_message"])
+def test_words_of_ones_own_are_sent_only_by_those_who_may_read_and_send(
+    staff: Callable[..., Client], world: factories.World, right: str
+) -> None:
+    client = staff("bridge.view_delivery", "bridge.replay_delivery", right)
+    assert "before" not in client.get(url("add")).context["form"].fields
+    client.post(url("add"), {"kind": "again", "before": "Click here"})
+    run = ReplayRun.objects.get()
+    assert run.changes == {}
+    client.post(url("change_before", run.pk), {"before": "Click here", "text": "Click here"})
+    run.refresh_from_db()
+    assert run.changes == {}
+
+
+def test_a_sentence_before_it_has_a_limit(boss: Client, world: factories.World) -> None:
+    page = boss.post(url("add"), {"kind": "again", "before": "x" * 2001})
+    assert (list(page.context["form"].errors), ReplayRun.objects.count()) == (["before"], 0)
+    boss.post(url("add"), {"kind": "again", "before": "Sorry."})
+    assert ReplayRun.objects.get().changes == {"before": "Sorry."}
 
 
 def test_what_is_ticked_goes(boss: Client, world: factories.World) -> None:
@@ -129,6 +152,11 @@ def test_the_mapping_gateway_and_agent_of_questions_are_changed_before_the_run(
     boss.post(url("change_before", run.pk), {"route": 10**9})
     run.refresh_from_db()
     assert run.changes["agent"] == "support"
+    ReplayRun.objects.update(filter={"account": chosen.account_id + 1})
+    answer = boss.post(url("change_before", run.pk), {"route": chosen.pk})
+    assert "belongs to another account" in str(list(get_messages(answer.wsgi_request))[-1])
+    run.refresh_from_db()
+    assert run.changes["agent"] == "support"
     boss.post(url("change_before", run.pk), {})
     run.refresh_from_db()
     assert run.changes == {}
@@ -153,7 +181,7 @@ def test_who_may_not_read_neither_sees_nor_loses_a_text_that_was_entered(
     staff: Callable[..., Client], world: factories.World
 ) -> None:
     run = factories.replay_run(world.dead, changes={"before": "Sorry."})
-    client = staff("bridge.view_delivery", "bridge.replay_delivery")
+    client = staff("bridge.view_delivery", "bridge.replay_delivery", "bridge.send_message")
     page = client.get(url("change", run.pk))
     assert list(page.context["changes_form"].fields) == []
     assert "Sorry." not in page.content.decode()

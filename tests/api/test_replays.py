@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from auditlog.models import LogEntry
+from django.contrib.auth.models import Permission
 
 from bridge.models import ReplayRun
+from tests.api.conftest import calling_as, user_with
 from tests.support import factories
 
 if TYPE_CHECKING:
@@ -67,6 +69,8 @@ def test_items_come_by_pages_in_the_order_of_deliveries(boss: Client, world: Wor
     ("body", "status", "where"),
     [
         (plan_of("none"), 422, {}),
+        ({"kind": "again", "filter": {"from": "2999-01-01T00:00Z"}}, 422, {}),
+        ({"kind": "again", "filter": {"from": "0001-01-01T00:00Z"}}, 400, "filter.from"),
         ({"kind": "again", "filter": {"account": "x"}}, 400, "filter.account"),
         ({"kind": "again", "filter": {"from": "2026-01-02T00:00Z", "to": "2026-01-01T00:00Z"}}, 400, "filter.to"),
         (plan_of("81013", changes={"agent": "main"}), 400, "changes.agent"),
@@ -78,6 +82,15 @@ def test_items_come_by_pages_in_the_order_of_deliveries(boss: Client, world: Wor
 def test_a_wrong_plan_names_what_is_wrong(boss: Client, world: World, body: Any, status: int, where: Any) -> None:
     answer = post(boss, body=body)
     assert (answer.status_code, list(answer.json()["details"])) == (status, [where] if where else [])
+    assert not ReplayRun.objects.filter(key="night").exists()
+
+
+def test_a_mapping_of_an_account_that_the_filter_leaves_out_is_refused(boss: Client, world: World) -> None:
+    changed = {"kind": "ask", "changes": {"route": world.route.pk}}
+    other = next(one for one in (world.app, world.bot) if one.pk != world.route.account_id)
+    answer = post(boss, body={**changed, "filter": {"account": other.pk, "state": "skipped"}})
+    assert (answer.status_code, list(answer.json()["details"])) == (400, ["changes.route"])
+    assert "another account" in answer.json()["details"]["changes.route"][0]
     assert not ReplayRun.objects.filter(key="night").exists()
 
 
@@ -98,6 +111,17 @@ def test_nothing_chosen_is_refused(boss: Client, world: World) -> None:
     pk = post(boss, body=plan_of("81013")).json()["id"]
     answer = post(boss, f"{pk}/run/", {"outlooks": []})
     assert (answer.status_code, answer.json()["code"]) == (422, "cannot_replay_nothing")
+
+
+@pytest.mark.parametrize("name", ["text", "before"])
+@pytest.mark.parametrize("right", ["bridge.read_content", "bridge.send_message"])
+def test_words_of_ones_own_are_sent_only_by_those_who_may_read_and_send(world: World, name: str, right: str) -> None:
+    user = user_with("Viewers")
+    user.user_permissions.set(Permission.objects.filter(codename__in=("replay_delivery", right.partition(".")[2])))
+    client = calling_as(user)
+    answer = post(client, body=plan_of("81013", changes={name: "Click here"}))
+    assert (answer.status_code, ReplayRun.objects.filter(key="night").exists()) == (403, False)
+    assert post(client, body=plan_of("81013")).status_code == 201
 
 
 def test_who_may_not_read_neither_searches_texts_nor_sees_changes(as_role: Callable[..., Client], world: World) -> None:

@@ -55,6 +55,10 @@ def test_only_named_groups_go(world: factories.World) -> None:
     [
         (["plan", "--account", "x"], "--account is not understood."),
         (["plan", "--code", "none"], "No plan was made: nothing."),
+        (["plan", "--from", "2999-01-01"], "No plan was made: nothing."),
+        (["plan", "--from", "0001-01-01"], "--from is not understood."),
+        (["run", "1", "--rate", "-1"], "argument --rate: a number from 1 to 1000"),
+        (["run", "1", "--rate", "2000"], "argument --rate: a number from 1 to 1000"),
         (["status", "4711"], "There is no replay 4711."),
     ],
 )

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentTypeError
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
 
 from bridge.models import Outlook, ReplayKind, ReplayRun
+from bridge.models.replays import MAX_RATE
 from bridge.operations.replays import control, plan
 from bridge.operations.replays.filters import NAMES, ReplayFilter, WrongFilter
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
+
+
+def _rate(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:10]) <= MAX_RATE):
+        raise ArgumentTypeError(f"a number from 1 to {MAX_RATE}")
+    return int(text)
 
 
 class Command(BaseCommand):
@@ -25,7 +33,7 @@ class Command(BaseCommand):
         for name in NAMES:
             planning.add_argument(f"--{name}", default="")
         running = verbs.add_parser("run", help="run a plan")
-        running.add_argument("--rate", type=int, help="deliveries a second")
+        running.add_argument("--rate", type=_rate, help=f"deliveries a second, from 1 to {MAX_RATE}")
         running.add_argument(
             "--outlook", action="append", choices=Outlook.values, help="a group of the plan that goes; may be repeated"
         )

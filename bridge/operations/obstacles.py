@@ -26,6 +26,8 @@ class Obstacle(models.TextChoices):
     CONTENT = "content", _("The content itself cannot be sent here; it was never rendered.")
     NO_REPLY = "no_reply", _("This bot can only reply to callbacks, and the reply address is used up.")
     TWICE = "twice", _("It may have arrived already: it is sent again only where you say that it may arrive twice.")
+    NEWER_COPY = "newer_copy", _("Another account sends the same message, by this replay too: only one of them goes.")
+    DISMISSED = "dismissed", _("Somebody dismissed it after the plan was made.")
     HELD_PART = "held_part", _("It waits for the part before it: replay that one.")
     HELD_WINDOW = (
         "held_window",
@@ -36,7 +38,13 @@ class Obstacle(models.TextChoices):
     NOT_TEXT = "not_text", _("Only a text can be changed; this is something else.")
     SENT_IN_PART = "sent_in_part", _("A part of this message was sent already, so its text cannot be changed.")
     LATER_PART = "later_part", _("The changed text goes with the first part of this message.")
-    TOO_LONG = "too_long", _("The changed text cannot be sent here.")
+    CARRIES_OTHERS = (
+        "carries_others",
+        _("Other messages were merged into this one and would be lost with its text: replay it without a change."),
+    )
+    TOO_LONG = "too_long", _("The changed text cannot be sent here, or not in as many messages as the stored one.")
+    NO_GATEWAY = "no_gateway", _("The gateway that was chosen was deleted.")
+    INTERNAL = "internal_error", _("An error of the bridge stopped it: its log says which.")
     REPLAYED_AGAIN = "replayed_again", _("It failed again, and was replayed once more outside of this run.")
 
 

@@ -233,6 +233,7 @@ def _queue_again(delivery: Delivery) -> str:
     """Return why it was not queued, as a sentence; empty where it was."""
     code = queue_again(delivery)
     if code in Reason.values and delivery.target == Target.AGENT:
+        settle.update_skip_reason(delivery, code, delivery.route_id)
         return _("Still not mapped: %(reason)s.") % {"reason": Reason(code).label}
     return str(Obstacle(code).label) if code else ""
 
@@ -242,26 +243,31 @@ def queue_again(
 ) -> str:
     """Queue a delivery whose peer is locked. Return a `Reason` or an `Obstacle` why it was not queued; empty where it was.
 
+    A delivery that is not queued is not changed in the database.
+
     change: as in `router.route_again`. is_only_part: known to have no later parts that wait.
     """
     if delivery.target == Target.AGENT and delivery.message:
         rerouted = router.route_again(delivery.message, change)
         if rerouted.state != State.PENDING:
-            settle.update_skip_reason(delivery, rerouted.reason, rerouted.route_id)
+            delivery.route_id = rerouted.route_id
             return str(rerouted.reason)
         delivery.gateway_id, delivery.route_id, delivery.payload = (
             rerouted.gateway_id,
             rerouted.route_id,
             rerouted.payload,
         )
-    if not _requeue(delivery):
+    if not requeue(delivery):
         return str(Obstacle.CHANGED)
     if not is_only_part:
         _put_later_parts_behind(delivery)
     return ""
 
 
-def _requeue(delivery: Delivery) -> int:
-    """Return how many rows were queued: 0 where the state changed meanwhile, for example say because a late proof of arrival came."""
+def requeue(delivery: Delivery) -> int:
+    """Queue it by the way that it can leave now. Return how many rows were queued.
+
+    0: it changed meanwhile, for example because a late proof of arrival came.
+    """
     path = _reply_path(delivery)
     return settle.requeue(delivery, path.requeue(delivery) if path else {"due_at": timezone.now()})

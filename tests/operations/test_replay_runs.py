@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import threading
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from auditlog.models import LogEntry
 from django.db import connection, transaction
 from django.utils import timezone
 
@@ -18,6 +17,7 @@ from bridge.operations.replays.filters import ReplayFilter, WrongFilter
 from bridge.pipeline.delivery import settle
 from bridge.pipeline.delivery.types import Failure
 from channels_wechat.contract.explanations import Action, Cause
+from tests.operations.replays import FAILED, audited, ended, failed, planned, results, started, step, work
 from tests.support import factories
 from tests.support.factories import FAN, answer, app, claimed, official, route, row, send, shift, to_send, turn
 
@@ -25,57 +25,11 @@ if TYPE_CHECKING:
     from accounts.models import ChannelAccount
 
 pytestmark = pytest.mark.django_db
-FAILED = ReplayFilter()
-
-
-def audited() -> list[LogEntry]:
-    return list(LogEntry.objects.filter(content_type__model="replayrun").order_by("id"))
 
 
 @pytest.fixture
 def account(valkey: object) -> ChannelAccount:
     return app()
-
-
-def ended(delivery: Delivery, end: str = "dead", reason: str = Reason.PERMANENT, **columns: Any) -> Delivery:
-    shift(delivery, state=end, reason=reason, finished_at=-1, code="81013", **columns)
-    return row(delivery)
-
-
-def failed(account: ChannelAccount, count: int = 1, peer: str = "zhangsan") -> list[Delivery]:
-    return [ended(to_send(account, f"text {number}", peer)) for number in range(count)]
-
-
-def planned(run: ReplayRun) -> dict[int, tuple[str, str]]:
-    return {item.delivery_id: (item.planned, item.detail) for item in run.items.all()}
-
-
-def results(run: ReplayRun) -> list[str]:
-    return list(run.items.order_by("delivery_id").values_list("result", flat=True))
-
-
-def started(run: ReplayRun, **options: Any) -> ReplayRun:
-    control.start(run, **options)
-    return run
-
-
-def step(run: ReplayRun, seconds: float = 10) -> ReplayRun:
-    """One step, as if so many seconds had passed since the last one."""
-    ReplayRun.objects.filter(pk=run.pk, paced_at__isnull=False).update(
-        paced_at=timezone.now() - timedelta(seconds=seconds)
-    )
-    runner.step_all("worker")
-    run.refresh_from_db()
-    return run
-
-
-def work(delivery: Delivery, *, ok: bool = True) -> None:
-    mine = claimed(row(delivery))
-    attempt = settle.open_attempt(mine, {})
-    if ok:
-        settle.mark_delivered(mine, attempt)
-    else:
-        settle.fail(mine, attempt, Failure(Action.PERMANENT, Cause("40003")))
 
 
 # --- the plan
@@ -134,11 +88,40 @@ def test_a_question_needs_a_mapping_that_takes_it(account: ChannelAccount) -> No
     assert planned(run) == {skipped.pk: ("no_route", "route_disabled")}
 
 
+@pytest.mark.parametrize("end", ["dead", "skipped"])
+def test_a_question_that_no_mapping_takes_any_more_stays_what_it_is(account: ChannelAccount, end: str) -> None:
+    mapping = route(account)
+    asked = ended(turn(account, "你好"), end, Reason.PAUSED if end == "skipped" else Reason.PERMANENT)
+    run = plan.make_plan("ask", ReplayFilter(state=end))
+    mapping.delete()
+    before = row(asked)
+    step(started(run))
+    assert (results(run), run.items.get().detail) == (["refused"], "no_route")
+    after = row(asked)
+    assert (after.state, after.reason, after.route_id) == (before.state, before.reason, before.route_id)
+
+
 def test_what_another_account_sends_may_arrive_twice(account: ChannelAccount) -> None:
     [lost] = failed(account)
     instead = send(app(agent_id=7), "text 0")
     Message.objects.filter(pk=instead.pk).update(instead_of=lost.message_id)
     assert planned(plan.make_plan("again", ReplayFilter(account=account.pk))) == {lost.pk: ("unknown", "")}
+
+
+def test_of_what_several_accounts_say_only_the_newest_goes(account: ChannelAccount) -> None:
+    """Each of them failed: the account itself, and two that were to send in its place."""
+    [lost] = failed(account)
+    stand_ins = [ended(to_send(app(agent_id=7 + number), "text 0")) for number in range(2)]
+    Message.objects.filter(deliveries__in=stand_ins).update(instead_of=lost.message_id)
+    run = plan.make_plan("again", FAILED)
+    assert planned(run) == {
+        lost.pk: ("unknown", ""), stand_ins[0].pk: ("unknown", ""), stand_ins[1].pk: ("go", ""),
+    }  # fmt: skip
+    run.items.update(planned="go", chosen=True)  # as a plan says that was made before two of them failed
+    step(started(run))
+    assert results(run) == ["queued", "refused", "refused"]
+    assert {item.detail for item in run.items.filter(result="refused")} == {"newer_copy"}
+    assert [row(one).state for one in (lost, *stand_ins)] == ["pending", "dead", "dead"]
 
 
 def test_the_plan_is_fixed_when_it_is_made(account: ChannelAccount) -> None:
@@ -173,7 +156,12 @@ def test_a_filter_finds_what_it_names(account: ChannelAccount) -> None:
         ("account", "0"),
         ("state", "pending"),
         ("reason", "?"),
+        ("account", "9223372036854775808"),
+        ("account", "0" * 19 + "1" + "9" * 20),
         ("from", "yesterday"),
+        ("from", "0001-01-01"),
+        ("to", "1969-12-31T23:59:59Z"),
+        ("to", "9999-12-31T23:59:59-12:00"),
         ("code", "x" * 201),
     ],
 )
@@ -271,6 +259,14 @@ def test_an_uncertain_one_goes_where_it_is_chosen_and_is_marked(account: Channel
     assert (row(one).possibly_twice, row(other).state) == (True, "uncertain")
 
 
+def test_an_undo_takes_back_the_mark_of_a_repetition(account: ChannelAccount) -> None:
+    one = ended(to_send(account), "uncertain", Reason.UNKNOWN)
+    run = step(started(plan.make_plan("again", FAILED), deliveries=[one.pk], twice=True))
+    assert row(one).possibly_twice
+    control.undo(run)
+    assert (row(one).state, row(one).possibly_twice) == ("uncertain", False)
+
+
 def test_what_was_replayed_by_hand_meanwhile_is_not_queued_again(account: ChannelAccount) -> None:
     from bridge.operations.replay import replay
 
@@ -279,6 +275,44 @@ def test_what_was_replayed_by_hand_meanwhile_is_not_queued_again(account: Channe
     replay([one.pk])
     step(started(run))
     assert (results(run), row(one).replays) == (["refused", "queued"], 1)
+
+
+def test_what_was_dismissed_after_the_plan_is_not_sent(account: ChannelAccount) -> None:
+    from bridge.operations.replay import dismiss
+
+    one, other = failed(account, 2)
+    run = plan.make_plan("again", FAILED)
+    dismiss([one.pk])
+    looked = plan.make_plan("again", FAILED)
+    step(started(run))
+    assert (results(run), run.items.get(delivery=one.pk).detail) == (["refused", "queued"], "dismissed")
+    assert (row(one).state, row(one).dismissed_at is None) == ("dead", False)
+    assert list(planned(looked)) == [other.pk]
+
+
+def test_a_second_look_sees_what_was_dismissed_since_but_not_what_was_before(account: ChannelAccount) -> None:
+    from bridge.operations.replay import dismiss
+
+    one, other = failed(account, 2)
+    dismiss([one.pk])
+    run = plan.plan_rows("again", Delivery.objects.all())  # ticked in a list, one of them among the dismissed ones
+    plan.look_again(run)
+    assert {outlook for outlook, _detail in planned(run).values()} == {"go"}
+    dismiss([other.pk])
+    plan.look_again(run)
+    assert planned(run) == {one.pk: ("go", ""), other.pk: ("cannot", "dismissed")}
+    step(started(run))
+    assert (row(one).state, row(one).dismissed_at, results(run)) == ("pending", None, ["queued", ""])
+
+
+def test_what_is_dismissed_between_a_look_and_the_queue_stays_dismissed(account: ChannelAccount) -> None:
+    from bridge.operations import replay
+
+    [one] = failed(account)
+    as_read = row(one)
+    replay.dismiss([one.pk])
+    assert replay.requeue(as_read) == 0
+    assert (row(one).state, row(one).dismissed_at is None) == ("dead", False)
 
 
 # --- what a person does with it
@@ -351,42 +385,6 @@ def test_an_audit_line_is_written_with_the_run_or_not_at_all(account: ChannelAcc
         assert len(audited()) == 1
         transaction.set_rollback(True)
     assert (len(audited()), ReplayRun.objects.get().state) == (0, "planned")
-
-
-# --- changes
-
-
-def test_a_question_goes_to_another_agent_of_another_gateway(account: ChannelAccount) -> None:
-    route(account)
-    asked = ended(turn(account, "你好"))
-    other = factories.gateway()
-    run = plan.make_plan("ask", FAILED, changes={"agent": "support", "gateway": other.pk})
-    step(started(run))
-    after = row(asked)
-    assert (after.state, after.gateway_id, after.payload["agent_id"]) == ("pending", other.pk, "support")
-    assert "support" in after.payload["session_key"]
-    control.undo(run)
-    assert (row(asked).gateway_id, row(asked).payload) == (asked.gateway_id, asked.payload)
-
-
-def test_a_sentence_before_it_is_rendered_and_the_old_text_kept(account: ChannelAccount) -> None:
-    [one] = failed(account)
-    run = step(started(plan.make_plan("again", FAILED, changes={"before": "抱歉，晚了。"})))
-    assert row(one).payload["body"]["text"]["content"] == "抱歉，晚了。\n\ntext 0"
-    assert row(one).fingerprint == Delivery.fingerprint_of(row(one).payload)
-    assert run.items.get().before["payload"] == one.payload
-    assert row(one).message.text == "text 0"  # type: ignore[union-attr]
-    control.undo(run)
-    assert (row(one).payload, row(one).fingerprint) == (one.payload, one.fingerprint)
-
-
-def test_a_text_of_which_a_part_arrived_is_not_changed(account: ChannelAccount) -> None:
-    first, second, third = send(account, "甲" * 1500).deliveries.order_by("part")
-    shift(first, state="delivered", finished_at=0)
-    ended(second)
-    shift(third, state="held", reason="part_before")
-    run = step(started(plan.make_plan("again", FAILED, changes={"text": "x"})))
-    assert (results(run), run.items.get().detail, row(second).payload) == (["refused"], "sent_in_part", second.payload)
 
 
 # --- races, on connections of their own

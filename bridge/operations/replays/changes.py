@@ -5,18 +5,43 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from accounts.channels import build_channel
-from bridge.models import Delivery, Message, Route, State
+from bridge.models import Delivery, Message, Reason, Route, State
+from bridge.operations import replay
 from bridge.operations.obstacles import Obstacle
+from bridge.pipeline.outbound import window_holds
 from bridge.pipeline.replies.paths import path_for
 from channels_wechat.contract.errors import ContentRefused
 from channels_wechat.contract.messages import Content
 from channels_wechat.contract.text import sendable
+from openclaw.models import Gateway
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 # The names of changes, by the kind of the replay.
 OF_QUESTIONS, OF_ANSWERS = ("route", "gateway", "agent"), ("text", "before")
+# A part in such a state was sent, or may have been.
+SENT = (State.DELIVERED, State.SENDING, State.PENDING, State.UNCERTAIN)
+
+
+def change_texts(changes: Mapping[str, Any]) -> bool:
+    """Whether these changes concern what people read."""
+    return any(name in changes for name in OF_ANSWERS)
+
+
+def is_of_other_account(route_id: int, account_id: int | None) -> bool:
+    """Whether this mapping belongs to another account than the one that a replay is about; None: it is about several."""
+    return account_id is not None and Route.objects.filter(pk=route_id).exclude(account=account_id).exists()
+
+
+def lacks_gateway(changes: Mapping[str, Any]) -> bool:
+    """Whether the gateway that was chosen was deleted since."""
+    return "gateway" in changes and not Gateway.objects.filter(pk=changes["gateway"]).exists()
+
+
+def lacks_route(changes: Mapping[str, Any]) -> bool:
+    """Whether the mapping that was chosen was deleted since."""
+    return "route" in changes and not Route.objects.filter(pk=changes["route"]).exists()
 
 
 def change_routes(changes: Mapping[str, Any], routes: list[Route]) -> list[Route]:
@@ -34,37 +59,45 @@ def _for_everybody(route: Route) -> Route:
     return route
 
 
-def change_text(changes: Mapping[str, Any], delivery: Delivery) -> str:
-    """Render the changed text of the delivery's message and give each of its parts the new payload.
+def lock_parts(delivery: Delivery) -> list[Delivery]:
+    """Lock and return all parts of the delivery's message, in their order; none for a webhook."""
+    if delivery.message is None:
+        return []
+    parts = delivery.message.deliveries.select_for_update(of=("self",)).filter(target=delivery.target)
+    return list(parts.select_related("account", "message__account", "message__reply_to").order_by("part"))
 
-    Return why that cannot be; empty where it is done, or nothing is to be changed.
+
+def find_obstacle(delivery: Delivery, parts: Sequence[Delivery]) -> str:
+    """Return why the text of this delivery cannot be changed; empty where it can. `plan_sql` asks the same, but of the other parts.
+
+    parts: all of its message.
     """
     message = delivery.message
-    if not changes or message is None:
-        return "" if not changes else Obstacle.NOT_TEXT
-    if message.kind != "text" or message.attachments.exists():
+    if message is None or message.kind != "text" or message.attachments.exists():
         return Obstacle.NOT_TEXT
-    parts = list(message.deliveries.filter(target=delivery.target).order_by("part"))
-    if any(part.state in (State.DELIVERED, State.SENDING, State.PENDING) for part in parts):
+    others = [part for part in parts if part.pk != delivery.pk]
+    if any(part.state in SENT for part in others):
         return Obstacle.SENT_IN_PART
-    return Obstacle.LATER_PART if delivery.part else _render(changes, message, delivery, parts)
+    if delivery.part:
+        return Obstacle.LATER_PART
+    if any(part.reason == Reason.MERGED for part in others) or any(map(window_holds.carries_others, parts)):
+        return Obstacle.CARRIES_OTHERS
+    found = (replay.find_obstacle(part) for part in others if part.state != State.HELD)
+    return next((str(obstacle) for obstacle in found if obstacle), "")
 
 
-def _render(changes: Mapping[str, Any], message: Message, delivery: Delivery, parts: Sequence[Delivery]) -> str:
-    """Store the payloads. The text may need no more parts than the message has; what is left over of them is not sent."""
+def render(changes: Mapping[str, Any], message: Message, parts: Sequence[Delivery]) -> bool:
+    """Give the parts the payloads of the changed text, without saving them. Return False where it has another number of parts."""
     path = path_for(build_channel(message.account), message.account_id)
     text = sendable("\n\n".join(filter(None, (changes.get("before", ""), changes.get("text") or message.text))))
     content = Content(text=text, ai=message.source == Message.Source.AGENT)
     try:
         payloads = path.channel.render(path.adapt_content(content))
     except ContentRefused:
-        return Obstacle.TOO_LONG
+        return False
     if len(payloads) != len(parts):
-        return Obstacle.TOO_LONG
+        return False
     for part, payload in zip(parts, payloads, strict=True):
-        values = payload.as_json()
-        fingerprint = Delivery.fingerprint_of(values)
-        Delivery.objects.filter(pk=part.pk).update(payload=values, fingerprint=fingerprint)
-        if part.pk == delivery.pk:
-            delivery.payload, delivery.fingerprint = values, fingerprint
-    return ""
+        part.payload = payload.as_json()
+        part.fingerprint = Delivery.fingerprint_of(part.payload)
+    return True

@@ -34,6 +34,8 @@ CHOICES = {"state": [str(one) for one in REPLAYABLE], "reason": Reason.values, "
 # What failed and is open; skipped ones are meant only where the filter names their state or a reason.
 FAILED = (State.DEAD, State.UNCERTAIN)
 LARGEST, LONGEST = 2**63 - 1, 200
+# Python cannot read what PostgreSQL stores of times beyond these years in every zone.
+FIRST_YEAR, LAST_YEAR = 1970, 9998
 
 
 class WrongFilter(ValueError):
@@ -109,7 +111,12 @@ def _number(name: str, value: Any) -> int | None:
     if value in (None, ""):
         return None
     text = str(value)
-    if isinstance(value, bool) or not (text.isascii() and text.isdigit()) or not 0 < int(text[:20]) <= LARGEST:
+    if (
+        isinstance(value, bool)
+        or not (text.isascii() and text.isdigit())
+        or len(text) > 19
+        or not 0 < int(text) <= LARGEST
+    ):
         raise WrongFilter(name)
     return int(text)
 
@@ -129,6 +136,6 @@ def _moment(name: str, value: Any) -> datetime | None:
         found = value if isinstance(value, datetime) else parse_datetime(str(value))
     except ValueError:
         found = None
-    if found is None:
+    if found is None or not FIRST_YEAR <= found.year <= LAST_YEAR:
         raise WrongFilter(name)
     return found if timezone.is_aware(found) else timezone.make_aware(found)

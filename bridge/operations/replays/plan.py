@@ -17,6 +17,7 @@ from accounts.channels import build_channel
 from accounts.models import ChannelAccount
 from bridge.models import Delivery, Outlook, ReplayKind, ReplayRun, Target
 from bridge.operations.replays import plan_sql
+from bridge.operations.replays.changes import change_texts
 from bridge.pipeline.replies.paths import EventReply, PassiveReply, StreamThenUrl, path_for
 from channels_wechat.contract.capabilities import ReplyWindows
 from channels_wechat.unregistered import UnregisteredKind
@@ -63,6 +64,8 @@ def make_plan(
     """Store the plan of what the filter finds now; later failures do not come in. Raises CannotPlan."""
     now, last_id = timezone.now(), Delivery.objects.aggregate(last=Max("pk"))["last"] or 0
     until = min(wanted.to_at, now) if wanted.to_at else now
+    if wanted.from_at and wanted.from_at >= until:
+        raise CannotPlan("nothing")
     values = {"filter": wanted.as_json(), "from_at": wanted.from_at, "until_at": until, "last_id": last_id}
     rows = wanted.select(kind, last_id, until)
     return _store(kind, rows, name=name, rate=rate, changes=changes or {}, created_by=by, **values, **columns)
@@ -105,7 +108,8 @@ def _judge(run: ReplayRun, build: Callable[[str], str], rows: QuerySet[Delivery]
     chosen = [str(one) for one in CHOSEN[ReplayKind(run.kind)]]
     ages = (settings.MAX_AGE_QUESTION, settings.MAX_AGE_ANSWER, settings.MAX_AGE_WEBHOOK)
     facts = json.dumps(_account_facts(run))
-    given = (run.pk, timezone.now(), *ages, run.changes.get("route"), chosen, facts)
+    texts = change_texts(run.changes)
+    given = (run.pk, timezone.now(), *ages, run.changes.get("route"), chosen, run.created_at, texts, facts)
     with connection.cursor() as cursor:
         cursor.execute(plan_sql.SETTINGS)
         cursor.execute(build(sql), (*given, *values))

@@ -2,14 +2,18 @@
 
 Everything is set-based: 100 000 deliveries are a second's work. The questions, in order; the first answer that fits holds:
 
-cannot      `replay.find_obstacle`; and questions that the present mapping or the conversation's mode refuses
-no_route    no enabled mapping fits the person or group
-unknown     `replay.find_possible_repeats`
+cannot      `replay.find_obstacle`; what was dismissed since the plan was made; questions that the mapping, the present or the chosen
+            one, or the conversation's mode refuses; with a changed text, `changes.find_obstacle`
+no_route    no enabled mapping fits the person or group, or the chosen one is gone or disabled
+unknown     `replay.find_possible_repeats`, and what another account says in a later message of the plan
 answered    the agent or staff said something later that arrived, and of which nothing is in the plan
 too_old     `retry_policy.is_expired`, as if it had not been queued again
 window      no reply window of the person is open
 quota       more than what is left of the account's limits or of the person's window
 go          everything else
+
+What only Python can say is found when an item is queued: whether an account lets a person talk to agents at all (`Channel.admits`), whether
+anything is left of a question behind its prefix, and whether a changed text fits into as many messages as the stored one.
 """
 
 from __future__ import annotations
@@ -35,11 +39,13 @@ class PlanGroup(NamedTuple):
 # What the planner assumes of functions of JSON and text would make it compile the statement, which takes longer than to execute it.
 SETTINGS = "SET LOCAL jit = off; SET LOCAL work_mem = '64MB'"
 # Columns of a delivery that the candidates need; and `call_erased`: whether it is the call of a webhook of which nothing is left.
-CANDIDATE = ("id", "target", "state", "reason", "account_id", "endpoint_id", "lane", "created_at", "message_id")
+CANDIDATE = (
+    "id", "target", "state", "reason", "account_id", "endpoint_id", "lane", "created_at", "message_id", "part", "dismissed_at",
+)  # fmt: skip
 _GIVEN = """
 WITH given AS MATERIALIZED (
   SELECT %s::bigint AS run, %s::timestamptz AS now, %s::float AS question_age, %s::float AS answer_age, %s::float AS webhook_age,
-    %s::bigint AS route, %s::text[] AS chosen
+    %s::bigint AS route, %s::text[] AS chosen, %s::timestamptz AS planned_at, %s::boolean AS changes_text
 ), facts AS MATERIALIZED (
   SELECT * FROM jsonb_to_recordset(%s::jsonb)
     AS f(id bigint, known boolean, windows boolean, stream_seconds float, codes boolean, quota bigint)
@@ -53,6 +59,8 @@ WITH given AS MATERIALIZED (
 # a night's failure they are all of the newest, and looking up each costs a third of the plan.
 # unproven: what may have arrived already, by the index attempt_unproven. taken: the messages that another account sends in the place of
 # one, or has sent, as the least and the greatest number, so that one other than the message itself is seen without a list.
+# copies: the newest message of the plan of those that say the same for several accounts. carriers: deliveries that others were merged into,
+# by the index delivery_reason. route: the mapping that was chosen, or else the account's that fits best.
 _LOOK = """
   ) AS candidate LEFT JOIN bridge_message m ON m.id = candidate.message_id
 ), talks AS MATERIALIZED (
@@ -75,31 +83,43 @@ _LOOK = """
   WHERE EXISTS (
     SELECT 1 FROM bridge_delivery x WHERE x.message_id = s.id AND x.target = 'channel' AND x.state NOT IN ('dead', 'skipped'))
   GROUP BY s.origin
+), copies AS MATERIALIZED (
+  SELECT origin, max(message_id) AS newest FROM looked
+  WHERE target = 'channel' AND origin IN (SELECT origin FROM looked WHERE target = 'channel' AND origin <> message_id) GROUP BY origin
+), carriers AS MATERIALIZED (
+  SELECT DISTINCT code_params->>'head' AS id FROM bridge_delivery
+  WHERE (SELECT changes_text FROM given) AND reason = 'merged' AND state = 'skipped'
 ), asked AS (
   SELECT l.*, f.known, f.windows, f.stream_seconds, f.codes, f.quota, w.id AS window_id, w.until AS window_until, w."left" AS window_left,
-    l.target = 'channel' AND (l.state = 'uncertain' OR unproven.id IS NOT NULL OR taken.first <> l.message_id OR taken.last <> l.message_id)
-      AS may_have_arrived,
+    l.target = 'channel' AND (l.state = 'uncertain' OR unproven.id IS NOT NULL OR taken.first <> l.message_id OR taken.last <> l.message_id
+      OR copies.newest <> l.message_id) AS may_have_arrived,
     talks.newest > l.message_id AS answered, CASE l.target WHEN 'agent' THEN talks.mode END AS mode,
     q.reply_until, q.created_at AS question_at, q.reply_address <> '' AS has_address,
-    r.id AS route_id, r.enabled AS route_enabled, r.trigger, r.trigger_words, r.allowed_senders
-  FROM looked l
+    r.id AS route_id, r.enabled AS route_enabled, r.account_id AS route_account, r.trigger, r.trigger_words, r.allowed_senders,
+    carriers.id IS NOT NULL AS carries_others
+  FROM looked l CROSS JOIN given
   LEFT JOIN facts f ON f.id = l.account_id
   LEFT JOIN accounts_replywindow w ON w.account_id = l.account_id AND w.peer_id = l.peer_id AND f.windows
   LEFT JOIN unproven ON unproven.id = l.id
   LEFT JOIN taken ON taken.origin = l.origin
+  LEFT JOIN copies ON copies.origin = l.origin
+  LEFT JOIN carriers ON carriers.id = l.id::text
   LEFT JOIN talks ON talks.conversation_id = l.conversation_id
   LEFT JOIN LATERAL (
     SELECT q.* FROM bridge_message q
     WHERE l.target = 'channel' AND (f.stream_seconds IS NOT NULL OR f.codes) AND q.id = l.reply_to_id LIMIT 1) AS q ON true
   LEFT JOIN LATERAL (
-    SELECT * FROM bridge_route r
-    WHERE l.target = 'agent' AND r.account_id = l.account_id AND r.peer_kind IN ('', l.peer_kind) AND r.peer_id IN ('', l.peer_id)
-    ORDER BY r.peer_id <> '' DESC, r.peer_kind <> '' DESC LIMIT 1) AS r ON true
+    SELECT r.id FROM bridge_route r
+    WHERE l.target = 'agent' AND given.route IS NULL AND r.account_id = l.account_id
+      AND r.peer_kind IN ('', l.peer_kind) AND r.peer_id IN ('', l.peer_id)
+    ORDER BY r.peer_id <> '' DESC, r.peer_kind <> '' DESC LIMIT 1) AS own ON true
+  LEFT JOIN bridge_route r ON r.id = COALESCE(given.route, own.id) AND l.target = 'agent'
 ), judged AS (
   SELECT id, asked.target, account_id, asked.created_at, reply_to_id, route_id, quota, window_id, window_until, window_left,
     may_have_arrived, answered, CASE
     WHEN state = 'held' THEN CASE reason WHEN 'part_before' THEN 'held_part' WHEN 'window' THEN 'held_window' ELSE 'held_review' END
     WHEN state NOT IN ('dead', 'uncertain', 'skipped') THEN 'state'
+    WHEN dismissed_at > given.planned_at THEN 'dismissed'
     WHEN peer_id LIKE 'erased-%%' OR call_erased THEN 'erased'
     WHEN account_id IS NOT NULL AND NOT COALESCE(known, false) THEN 'unregistered'
     WHEN target = 'agent' AND reason IN ('event', 'unsupported', 'command') THEN 'no_turn'
@@ -110,9 +130,19 @@ _LOOK = """
       OR (question_at + make_interval(secs => stream_seconds) <= given.now
         AND (NOT has_address OR reply_until IS NULL OR reply_until <= given.now))) THEN 'no_reply'
     WHEN target = 'channel' AND codes AND reply_until <= given.now THEN 'no_reply'
-    WHEN target <> 'agent' OR given.route IS NOT NULL THEN NULL
-    WHEN route_id IS NULL OR NOT route_enabled THEN NULL
+    WHEN given.changes_text AND (message_kind IS DISTINCT FROM 'text'
+      OR EXISTS (SELECT 1 FROM bridge_attachment f WHERE f.message_id = asked.message_id)) THEN 'not_text'
+    WHEN given.changes_text AND EXISTS (
+      SELECT 1 FROM bridge_delivery x WHERE x.message_id = asked.message_id AND x.target = 'channel' AND x.id <> asked.id
+        AND x.state IN ('delivered', 'sending', 'pending', 'uncertain')) THEN 'sent_in_part'
+    WHEN given.changes_text AND part > 0 THEN 'later_part'
+    WHEN given.changes_text AND carries_others THEN 'carries_others'
+    WHEN target <> 'agent' THEN NULL
+    WHEN route_id IS NULL THEN NULL
+    WHEN route_account <> account_id THEN 'other_account'
+    WHEN NOT route_enabled THEN NULL
     WHEN mode IN ('paused', 'human') THEN mode
+    WHEN given.route IS NOT NULL THEN NULL
     WHEN allowed_senders <> '' AND lower(sender) NOT IN (SELECT lower(trim(one)) FROM regexp_split_to_table(allowed_senders, E'\\n') AS one)
       THEN 'sender'
     WHEN trigger = 'mention' AND NOT addressed THEN 'not_addressed'
@@ -121,7 +151,7 @@ _LOOK = """
       WHERE trim(word) <> '' AND CASE trigger WHEN 'prefix' THEN starts_with(lower(text), lower(trim(word)))
         ELSE position(lower(trim(word)) IN lower(text)) > 0 END) THEN 'no_trigger'
   END AS obstacle,
-  target = 'agent' AND given.route IS NULL AND (route_id IS NULL OR NOT route_enabled) AS unmapped,
+  target = 'agent' AND (route_id IS NULL OR NOT route_enabled) AS unmapped,
   given.now - asked.created_at > make_interval(secs => CASE WHEN target = 'agent' THEN given.question_age
     WHEN endpoint_id IS NOT NULL THEN given.webhook_age ELSE given.answer_age END) AS expired,
   COALESCE(windows, false) AND target <> 'webhook' AND peer_kind = 'direct'

@@ -355,7 +355,7 @@ def dismiss_held(held: Delivery, by: User | None) -> None:
 
 
 def update_skip_reason(delivery: Delivery, reason: str, route_id: int | None) -> None:
-    """Store the present reason of a question that was replayed and still goes to no agent."""
+    """Store the present reason of a question that was replayed by itself and still goes to no agent."""
     Delivery.objects.filter(pk=delivery.pk).update(state=State.SKIPPED, reason=reason, route=route_id)
 
 
@@ -363,9 +363,10 @@ def requeue(delivery: Delivery, place: Mapping[str, Any]) -> int:
     """dead, uncertain or skipped → pending, at the end of its lane, with all its tries, its present text and its present route.
 
     place: the columns of its carrier and its time. Return how many: 0 where the state changed meanwhile, for example by a late
-    proof that it had arrived.
+    proof that it had arrived, or somebody dismissed it.
     """
-    return Delivery.objects.filter(pk=delivery.pk, state=delivery.state).update(
+    as_read = Delivery.objects.filter(pk=delivery.pk, state=delivery.state, dismissed_at=delivery.dismissed_at)
+    return as_read.update(
         **place,
         state=State.PENDING,
         reason="",
@@ -388,6 +389,12 @@ def requeue(delivery: Delivery, place: Mapping[str, Any]) -> int:
         dismissed_at=None,
         dismissed_by=None,
     )
+
+
+def change_payload(held: Delivery) -> None:
+    """Store what a part that waits for the part before it says now."""
+    rows = Delivery.objects.filter(pk=held.pk, state=State.HELD)
+    rows.update(payload=held.payload, fingerprint=held.fingerprint)
 
 
 def put_back(run_id: int) -> int:

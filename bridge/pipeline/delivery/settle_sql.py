@@ -93,26 +93,44 @@ SELECT d.id FROM bridge_replayitem i JOIN bridge_delivery d ON d.id = i.delivery
 WHERE i.run_id = %(run)s AND i.result IN ('queued', 'held') AND d.replays = i.replays AND d.state IN ('pending', 'held')
 ORDER BY d.id FOR UPDATE OF d""",
 )
+# What an undo writes back into a delivery d of the values `before` that were stored when it was queued; and where it may: no attempt was
+# made since. Texts that were merged into it meanwhile are in its present payload alone, so that is kept.
+_WRITE_BACK = """
+  state = {before}->>'state', reason = {before}->>'reason', code = {before}->>'code', code_params = {before}->'code_params',
+  carrier = {before}->>'carrier', lane = {before}->>'lane',
+  gateway_id = (SELECT g.id FROM openclaw_gateway g WHERE g.id = ({before}->>'gateway_id')::bigint),
+  route_id = (SELECT r.id FROM bridge_route r WHERE r.id = ({before}->>'route_id')::bigint),
+  tries = ({before}->>'tries')::int, possibly_twice = ({before}->>'possibly_twice')::boolean,
+  payload = CASE WHEN d.id::text IN (SELECT head FROM merged) THEN d.payload ELSE COALESCE({before}->'payload', d.payload) END,
+  fingerprint = CASE WHEN d.id::text IN (SELECT head FROM merged) THEN d.fingerprint
+    ELSE COALESCE({before}->>'fingerprint', d.fingerprint) END,
+  finished_at = ({before}->>'finished_at')::timestamptz, dismissed_at = ({before}->>'dismissed_at')::timestamptz,
+  dismissed_by_id = (SELECT u.id FROM auth_user u WHERE u.id = ({before}->>'dismissed_by_id')::bigint),
+  replays = ({before}->>'replays')::int"""
+_UNSENT = """
+  d.state IN ('pending', 'held') AND NOT EXISTS (
+    SELECT 1 FROM bridge_attempt t WHERE t.delivery_id = d.id AND t.number > ({before}->>'attempts')::int)"""
 # pending or held → what it was before the run queued it, for what no attempt was made since; the item says so. In a statement of its own,
-# behind the locks, so that it sees every attempt of whoever had them before.
+# behind the locks, so that it sees every attempt of whoever had them before. Of a changed text all parts of the message go back with the
+# first, without which none of them is claimed. merged: what other texts were merged into since the run began, by the index delivery_reason.
 PUT_BACK = Statement(
     PutBackDelivery,
-    """
-WITH back AS (
-  UPDATE bridge_delivery d SET state = i.before->>'state', reason = i.before->>'reason', code = i.before->>'code',
-    code_params = i.before->'code_params', carrier = i.before->>'carrier', lane = i.before->>'lane',
-    gateway_id = (SELECT g.id FROM openclaw_gateway g WHERE g.id = (i.before->>'gateway_id')::bigint),
-    route_id = (SELECT r.id FROM bridge_route r WHERE r.id = (i.before->>'route_id')::bigint),
-    tries = (i.before->>'tries')::int, possibly_twice = (i.before->>'possibly_twice')::boolean,
-    payload = COALESCE(i.before->'payload', d.payload), fingerprint = COALESCE(i.before->>'fingerprint', d.fingerprint),
-    finished_at = (i.before->>'finished_at')::timestamptz, dismissed_at = (i.before->>'dismissed_at')::timestamptz,
-    dismissed_by_id = (SELECT u.id FROM auth_user u WHERE u.id = (i.before->>'dismissed_by_id')::bigint), replays = d.replays - 1
+    f"""
+WITH merged AS MATERIALIZED (
+  SELECT m.code_params->>'head' AS head FROM bridge_delivery m
+  WHERE m.reason = 'merged' AND m.state = 'skipped' AND m.finished_at >= (SELECT r.started_at FROM bridge_replayrun r WHERE r.id = %(run)s)
+    AND m.code_params->>'head' IS NOT NULL
+), back AS (
+  UPDATE bridge_delivery d SET {_WRITE_BACK.format(before="i.before")}
   FROM bridge_replayitem i
   WHERE i.run_id = %(run)s AND i.result IN ('queued', 'held') AND d.id = i.delivery_id AND d.replays = i.replays
-    AND d.state IN ('pending', 'held') AND NOT EXISTS (
-      SELECT 1 FROM bridge_attempt t WHERE t.delivery_id = d.id AND t.number > (i.before->>'attempts')::int)
-  RETURNING d.id
+    AND {_UNSENT.format(before="i.before")}
+  RETURNING d.id, i.before
+), parts AS (
+  UPDATE bridge_delivery d SET {_WRITE_BACK.format(before="p.before")}
+  FROM back, jsonb_array_elements(COALESCE(back.before->'parts', '[]')) AS p(before)
+  WHERE d.id = (p.before->>'id')::bigint AND {_UNSENT.format(before="p.before")}
 )
 UPDATE bridge_replayitem i SET result = 'undone', detail = '' FROM back WHERE i.run_id = %(run)s AND i.delivery_id = back.id
-RETURNING back.id""",
+RETURNING back.id""",  # noqa: S608  constants
 )

@@ -22,7 +22,7 @@ from bridge.media import storage
 from bridge.models import Attachment, AttachmentState, Delivery, FallbackSender, Message, Reason, State, Target
 from bridge.pipeline.delivery import settle
 from bridge.pipeline.delivery.types import Fail, Hold, LostLease, Postpone, message_of
-from bridge.pipeline.outbound import outbox, rights
+from bridge.pipeline.outbound import outbox, rights, window_holds
 from bridge.runtime.db.outage import DB_UNAVAILABLE
 from bridge.security import logs
 from channels_wechat.contract.explanations import Action, Cause
@@ -162,14 +162,9 @@ def _may_change_sender(delivery: Delivery) -> bool:
     return (
         delivery.part == 0
         and not delivery.attempts.filter(outcome__in=unproven).exists()
-        and not _carries_others(delivery)
+        # Another sender would say the first of them alone.
+        and not window_holds.carries_others(delivery)
     )
-
-
-def _carries_others(delivery: Delivery) -> bool:
-    """Whether texts behind it were merged into it: another sender would say the first one alone."""
-    merged = Delivery.objects.filter(lane=delivery.lane, state=State.SKIPPED, reason=Reason.MERGED)
-    return merged.filter(code_params__head=delivery.pk).exists()
 
 
 def _send_by_next(delivery: Delivery, why: Class) -> Message | None:

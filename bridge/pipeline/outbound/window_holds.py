@@ -18,7 +18,7 @@ from django.db.models import F
 
 from accounts import reply_windows
 from accounts.models import ModerationScope
-from bridge.models import Delivery, Reason
+from bridge.models import Delivery, Reason, State
 from bridge.people import peers
 from bridge.pipeline.delivery import settle
 from bridge.pipeline.delivery.lanes import lane_of_answers
@@ -105,6 +105,13 @@ def hold_for_window(delivery: Delivery, attempt: Attempt | None = None, failure:
         settle.hold(delivery, Reason.WINDOW, cause, attempt=attempt, failure=failure)
         if reply_windows.count_remaining(message.account_id, message.peer_id):  # the person acted at this very moment
             _release_held(Delivery.objects.filter(lane=delivery.lane))
+
+
+def carries_others(delivery: Delivery) -> bool:
+    """Whether texts behind it were merged into it, which are in its payload alone."""
+    lanes = {delivery.lane, lane_of_answers(delivery.message.conversation_id if delivery.message else None)}
+    merged = Delivery.objects.filter(lane__in=lanes, state=State.SKIPPED, reason=Reason.MERGED)
+    return merged.filter(code_params__head=delivery.pk).exists()
 
 
 def _has_newer_question(message: Message) -> bool:

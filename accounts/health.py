@@ -61,6 +61,7 @@ class HealthMixin(models.Model):
     ) -> bool:
         """Write the state if it differs; true when it changed. Staff alone bring a stopped row back, by `revive`.
 
+        Another reason of the same state is written too, and the state still lasts since it began.
         rows: this row under a condition; without it, this row as it is.
         """
         code = code[:CODE_LENGTH]
@@ -96,15 +97,22 @@ class HealthMixin(models.Model):
         return True
 
     def _store_state(self, rows: models.QuerySet[Self], values: dict[str, Any]) -> bool:
-        """Write the columns and, where the state is another one, the history; false where `rows` does not find this row any more."""
+        """Write the columns and, where the state is another one, the history; false where `rows` does not find this row any more.
+
+        Where the state is the same one, `state_since` in `values` becomes the time at which it began.
+        """
         with transaction.atomic():
-            before = rows.select_for_update(of=("self",)).values_list("state", flat=True).first()
+            before = rows.select_for_update(of=("self",)).values_list("state", "state_since").first()
             if before is None:
                 return False
+            state, since = before
+            is_the_same = state == values["state"]
+            if is_the_same:
+                values["state_since"] = since
             self._row().update(**values)
-            if before != values["state"]:
+            if not is_the_same:
                 changes: Any = getattr(self, "state_changes")  # noqa: B009  of the subclasses: `accounts.state_changes.StateChange`
                 changes.create(
-                    before=before, state=values["state"], code=values["state_code"], at=values["state_since"]
+                    before=state, state=values["state"], code=values["state_code"], at=values["state_since"]
                 )
         return True

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 # An account that begins to fail is asked after so many seconds whether it works again, unless a message shows it before.
 FIRST_PROBE_SECONDS = 30
+# An account whose platform has no call for that counts as working when nothing has failed for so long.
+QUIET_TIME = timedelta(minutes=5)
 
 # A platform repeats a callback, and a script a request, within days at most: so long the key by which a repetition is known is kept.
 RETENTION_LEAST_DAYS = 7
@@ -124,7 +126,8 @@ class ChannelAccount(HealthMixin):
             "conversation that they took over. Empty: staff hand it back themselves."
         ),
     )
-    # While it fails: when the platform is asked next whether it works again, and how often it was asked.
+    # While it fails: when the platform is asked next whether it works again, and how often it was asked. Of a kind that cannot be asked:
+    # when it counts as working again, if nothing fails before.
     next_try_at = models.DateTimeField(_("next attempt"), null=True, editable=False)
     probes = models.PositiveSmallIntegerField(default=0, editable=False)
     # Since when staff have nothing sent, while what comes is still received. What is to be sent waits.
@@ -210,7 +213,16 @@ class ChannelAccount(HealthMixin):
             return False
         if state == Health.OK:
             rows = (self._row() if rows is None else rows).exclude(connection__state__in=LOGIN_STATES)
-        return super().set_state(state, code, params, rows)
+        is_changed = super().set_state(state, code, params, rows)
+        if state == Health.FAILING and not self.can_be_asked:
+            failing = (self._row() if rows is None else rows).filter(state=Health.FAILING)
+            failing.update(next_try_at=timezone.now() + QUIET_TIME)
+        return is_changed
+
+    @property
+    def can_be_asked(self) -> bool:
+        """Whether its platform has a call by which a failing account is asked whether it works again."""
+        return self.kind in KINDS and channel_class(self.kind).test_calls
 
     def _has_other_credentials(self) -> bool:
         """Whether staff have changed the credentials or their address since this was read."""
@@ -221,7 +233,7 @@ class ChannelAccount(HealthMixin):
             return False
 
     def fields_with_state(self, state: Health) -> dict[str, Any]:
-        """When it is tried next; another reason does not put that off."""
+        """When it is tried next; another reason does not put that off. Each failure of one that cannot be asked does, in `set_state`."""
         if state != Health.FAILING:
             return {"next_try_at": None, "probes": 0}
         return {"next_try_at": Coalesce("next_try_at", timezone.now() + timedelta(seconds=FIRST_PROBE_SECONDS))}

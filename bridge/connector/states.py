@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from django.db import transaction
+from django.db.models import Case, F, When
 from django.utils import timezone
 
 from accounts.fields import sealed
@@ -22,11 +23,15 @@ NO_PARAMS: Params = MappingProxyType({})
 
 
 def store_state(row: Connection, state: ConnectionState, code: str = "", params: Params = NO_PARAMS) -> bool:
-    """Store the state and its cause. Return whether it was written: it differs, and we are the holder."""
+    """Store the state and its cause. Return whether it was written: it differs, and we are the holder.
+
+    With another cause the same state still lasts since it began.
+    """
     code, params = code[:CODE_LENGTH], clean_json(dict(params))
     changed = row.as_held().exclude(state=state, code=code, code_params=params)
     cleared = {} if state in LOGIN_STATES else {"login_code": ""}
-    return bool(changed.update(state=state, code=code, code_params=params, state_since=timezone.now(), **cleared))
+    since = Case(When(state=state, then=F("state_since")), default=timezone.now())
+    return bool(changed.update(state=state, code=code, code_params=params, state_since=since, **cleared))
 
 
 def store_frame_time(row: Connection, seconds: float) -> None:

@@ -10,7 +10,7 @@ from django.utils import timezone
 from accounts.channels import build_channel
 from accounts.health import Health
 from accounts.models import ChannelAccount
-from channels_wechat.contract.connection import LOGIN_STATES
+from channels_wechat.contract.connection import LOGIN_STATES, Connection
 from channels_wechat.contract.errors import ChannelError
 from channels_wechat.contract.explanations import Action
 
@@ -19,8 +19,6 @@ from channels_wechat.contract.explanations import Action
 PROBE_SECONDS = (60, 120, 240, 300)
 # One run probes at most so many accounts, because each call may wait for a time-out.
 MAX_PROBES = 10
-# An account whose platform has no call for this counts as working when nothing failed for so long.
-QUIET_TIME = timedelta(minutes=5)
 
 
 def probe_failing() -> int:
@@ -40,11 +38,15 @@ def _claim_probe(account: ChannelAccount) -> bool:
 
 
 def _probe(account: ChannelAccount) -> bool:
-    """Ask the platform and store its answer in the account's state. A wait that it asks for is respected."""
+    """Ask the platform and store its answer in the account's state. A wait that it asks for is respected.
+
+    Of an account with a connection its holder says whether it works. One that cannot be asked is due when nothing failed for a while.
+    """
     channel = build_channel(account)
+    if isinstance(channel, Connection):
+        return False
     if not channel.test_calls:
-        if timezone.now() - account.state_since > QUIET_TIME:
-            account.set_state(Health.OK)
+        account.set_state(Health.OK)
         return False
     try:
         channel.test()

@@ -47,11 +47,14 @@ def test_a_state_is_written_when_it_differs() -> None:
     assert account.state_since == since
     assert account.set_state(Health.FAILING, "", {"text": "busy"})
     assert (account.state, account.state_reason) == (Health.FAILING, "busy")
-    assert account.set_state(Health.FAILING, "", {"text": "another reason"})
-    assert account.state_reason == "another reason"
+    since = account.state_since
+    assert account.set_state(Health.FAILING, "-1", {"text": "another reason"})
+    assert (account.state_code, account.state_since) == ("-1", since), "it has failed since then"
+    account.refresh_from_db()
+    assert (account.state_code, account.state_reason, account.state_since) == ("-1", "another reason", since)
     assert (account.next_try_at is None, app(agent_id=1000003).next_try_at) == (False, None)
     assert account.set_state(Health.OK)
-    assert (account.next_try_at, account.probes) == (None, 0)
+    assert (account.next_try_at, account.probes, account.state_since > since) == (None, 0, True)
 
 
 def test_only_staff_lead_out_of_stopped() -> None:

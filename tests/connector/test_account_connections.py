@@ -210,6 +210,16 @@ def test_a_late_writer_changes_nothing(chat: ChannelAccount) -> None:
     assert not ConnectionGap.objects.exists()
 
 
+def test_a_connection_lasts_in_its_state_whatever_the_cause(chat: ChannelAccount) -> None:
+    (row,) = leases.acquire("first")
+    states.store_state(row, ConnectionState.CONNECTING, "connect", {"detail": "refused"})
+    since = held(chat).state_since
+    states.store_state(row, ConnectionState.CONNECTING, "connect", {"detail": "no route to the host"})
+    assert (held(chat).code_params, held(chat).state_since) == ({"detail": "no route to the host"}, since)
+    states.store_state(row, ConnectionState.CONNECTED)
+    assert held(chat).state_since > since
+
+
 def test_an_account_keeps_its_device_and_another_connector_takes_over(
     chat: ChannelAccount, platform: FakePlatform
 ) -> None:

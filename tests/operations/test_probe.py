@@ -17,14 +17,20 @@ from bridge.models import Incident
 from bridge.operations import probe
 from bridge.operations.probe import PROBE_SECONDS
 from bridge.runtime.worker import tasks
-from tests.support.factories import app, bot, to_send, work_off
+from tests.support.factories import app, bot, ilink, to_send, wechaty, work_off
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from django.contrib.auth.models import User
 
     from channels_wechat.simulator import SimulatorClient
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def bot_by_connection() -> ChannelAccount:
+    return bot(mode="connection", secret="x")
 
 
 def let_pass(account: ChannelAccount, minutes: float = 60) -> None:
@@ -168,12 +174,27 @@ def test_a_short_wait_that_a_platform_asks_for_brings_no_try_forward(company: Si
 def test_a_bot_that_nobody_can_ask_works_again_after_five_quiet_minutes(company: SimulatorClient) -> None:
     account = bot(company.url)
     account.set_state(Health.FAILING, "", {"text": "a reason"})
+    for _failure in range(2):
+        let_pass(account, 4)
+        tasks.probe_failing()
+        assert state_of(account) == Health.FAILING
+        account.set_state(Health.FAILING, "", {"text": "a reason"})
     let_pass(account, 4)
     tasks.probe_failing()
-    assert state_of(account) == Health.FAILING
+    assert state_of(account) == Health.FAILING, "it failed four minutes ago"
     let_pass(account, 2)
     tasks.probe_failing()
     assert state_of(account) == Health.OK
+
+
+@pytest.mark.parametrize("make", [wechaty, ilink, bot_by_connection])
+def test_of_an_account_with_a_connection_its_holder_says_whether_it_works(make: Callable[[], ChannelAccount]) -> None:
+    account = make()
+    account.set_state(Health.FAILING, "connect", {"detail": "no network"})
+    for _hour in range(3):
+        let_pass(account)
+        assert probe.probe_failing() == 0
+    assert state_of(account) == Health.FAILING
 
 
 def test_the_clock_asks(company: SimulatorClient) -> None:

@@ -248,6 +248,20 @@ def open_sealed(row: models.Model, name: str, value: Any) -> Any:
     )
 
 
+def list_unreadable(row: models.Model) -> list[str]:
+    """Return the names of the encrypted fields of this row that were loaded and that no key of FIELD_KEYS opens."""
+    names = [field.attname for field in row._meta.concrete_fields if isinstance(field, Encrypted)]
+    return [name for name in names if name in row.__dict__ and not _can_read(row, name)]
+
+
+def _can_read(row: models.Model, name: str) -> bool:
+    try:
+        getattr(row, name)
+    except Undecryptable:
+        return False
+    return True
+
+
 def sealed(model: type[models.Model], name: str, key: object, value: Any) -> Sealed:
     """Return the value that update() takes for this field of the row with this key. A raw statement takes its `stored`."""
     return Sealed(cast("Encrypted[Any, Any]", model._meta.get_field(name)).encrypted(value, key))

@@ -112,7 +112,5 @@ class HealthMixin(models.Model):
             self._row().update(**values)
             if not is_the_same:
                 changes: Any = getattr(self, "state_changes")  # noqa: B009  of the subclasses: `accounts.state_changes.StateChange`
-                changes.create(
-                    before=state, state=values["state"], code=values["state_code"], at=values["state_since"]
-                )
+                changes.create(before=state, state=values["state"], code=values["state_code"], at=values["state_since"])
         return True

@@ -84,6 +84,8 @@ class ChannelForm(HidesSecrets, _ChannelForm):
         fields = CHANNEL_FIELDS
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if kwargs.get("instance"):
+            kwargs["instance"].forget_unreadable()
         super().__init__(*args, **kwargs)
         if "url" in self.fields and self.instance.url:
             self.initial["url"] = ""

@@ -17,6 +17,7 @@ from django.views import defaults
 from rest_framework import exceptions, serializers, status
 from rest_framework.response import Response
 
+from accounts.fields import Undecryptable
 from bridge.runtime.db.outage import DB_UNAVAILABLE
 
 if TYPE_CHECKING:
@@ -138,8 +139,11 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
 
 def server_error(request: HttpRequest) -> HttpResponseBase:
     """Django's handler500; the cause is in the log. 503 where the database is away: nothing is wrong with the request."""
-    if isinstance(sys.exc_info()[1], DB_UNAVAILABLE):
+    error = sys.exc_info()[1]
+    if isinstance(error, DB_UNAVAILABLE):
         return _database_away(request)
+    if isinstance(error, Undecryptable):
+        return _unreadable(request)
     if request.path.startswith(PREFIX):
         text = _("Internal error. The log has the details.")
         return _plain(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", text)
@@ -156,6 +160,16 @@ def _database_away(request: HttpRequest) -> HttpResponseBase:
         answer = HttpResponse(html, status=HTTPStatus.SERVICE_UNAVAILABLE)
     answer["Retry-After"] = "5"
     return answer  # type: ignore[no-any-return]
+
+
+def _unreadable(request: HttpRequest) -> HttpResponseBase:
+    if not request.path.startswith(PREFIX):
+        html = render_to_string("unreadable.html")
+        return HttpResponse(html, status=HTTPStatus.INTERNAL_SERVER_ERROR)
+    text = _(
+        "No key of FIELD_KEYS opens what is stored. Was a key removed? Put it back at the end of FIELD_KEYS and restart."
+    )
+    return _plain(HTTPStatus.INTERNAL_SERVER_ERROR, "secrets_unreadable", text)
 
 
 def _plain(status: HTTPStatus, code: str, message: _StrOrPromise) -> JsonResponse:

@@ -33,11 +33,19 @@ TASK_LABELS = {
     "figures": _("count figures"),
 }
 
+_UNREADABLE = _(
+    "No key of FIELD_KEYS opens what is stored. Was a key removed? Put it back at the end of FIELD_KEYS and restart."
+)
 # Title and detail.
 INCIDENTS: dict[str, Explanation] = {
     **FOUND_BY_RULES,
     "account_down": Explanation(Action.CONFIG, _("Account %(name)s is down"), "%(because)s"),
     "gateway_down": Explanation(Action.CONFIG, _("Gateway %(name)s is down"), "%(because)s"),
+    "account_unreadable": Explanation(
+        Action.CONFIG, _("Account %(name)s: its credentials cannot be read"), _UNREADABLE
+    ),
+    "gateway_unreadable": Explanation(Action.CONFIG, _("Gateway %(name)s: its token cannot be read"), _UNREADABLE),
+    "webhook_unreadable": Explanation(Action.CONFIG, _("Webhook %(name)s: its secret cannot be read"), _UNREADABLE),
     "gateway_takes_no_turns": Explanation(
         Action.RETRY,
         _("Gateway %(name)s takes no turns"),
@@ -117,6 +125,11 @@ INCIDENTS: dict[str, Explanation] = {
         _("A regular task failed: %(task)s"),
         _("The worker's log says why (%(error)s). The incident ends when the task has run without an error."),
     ),
+    "look_failed": Explanation(
+        Action.CONFIG,
+        _("Some problems are not looked for"),
+        _("The worker's log says why (%(finder)s, %(error)s). Until then such incidents neither begin nor end."),
+    ),
     "connector_silent": Explanation(
         Action.CONFIG,
         _("No connector works"),
@@ -154,6 +167,8 @@ INCIDENTS: dict[str, Explanation] = {
 SEVERITIES = {
     "account_down": 3,
     "gateway_down": 3,
+    "account_unreadable": 3,
+    "gateway_unreadable": 3,
     "chats_unmapped": 3,
     "chats_waiting": 3,
     "stuck": 3,

@@ -70,6 +70,11 @@ ALERT = Explanations(
         "process_lost": Explanation(
             Action.UNKNOWN, _("The process that sent it was lost, so it may have arrived. It is sent again.")
         ),
+        "unreadable": Explanation(
+            Action.CONFIG,
+            _("No key of FIELD_KEYS opens the stored address or secret."),
+            _("Put the key back that was removed, and restart; or enter the address anew."),
+        ),
         "no_address": Explanation(Action.PERMANENT, _("ALERT_WEBHOOK_URL is not set any more.")),
         "unlisted": Explanation(
             Action.PERMANENT, _("The robot at the alert address refuses."), _("Check the address of this channel.")

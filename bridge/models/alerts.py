@@ -20,7 +20,7 @@ from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
 from accounts.channels import guard
-from accounts.fields import EncryptedTextField
+from accounts.fields import EncryptedTextField, list_unreadable
 from accounts.health import CODE_LENGTH
 from accounts.lease import LeaseMixin
 from accounts.models import ChannelAccount
@@ -229,13 +229,24 @@ class AlertChannel(LeaseMixin):
 
     def save(self, *, update_fields: Iterable[str] | None = None, **options: Any) -> None:
         """A signed webhook gets a secret when it is made, and another one when its address leads to another host."""
-        stored = None if self._state.adding else AlertChannel.objects.filter(pk=self.pk).first()
-        if self.kind == ChannelKind.WEBHOOK and (
-            not self.secret or (stored and stored.url and leads_elsewhere(stored.url, self.url))
-        ):
+        writes_address = update_fields is None or "url" in update_fields
+        if writes_address and not self._state.adding:
+            self._drop_unreadable()
+        if self.kind == ChannelKind.WEBHOOK and writes_address and self._needs_secret():
             self.secret, self.has_new_secret = new_secret(), True
             update_fields = update_fields and {*update_fields, "secret"}
         super().save(update_fields=update_fields, **options)
+
+    def _needs_secret(self) -> bool:
+        """Whether there is none, its address leads to another host, or what was stored could not be read."""
+        stored = None if self._state.adding else AlertChannel.objects.filter(pk=self.pk).first()
+        return not self.secret or bool(stored and (not stored.url or leads_elsewhere(stored.url, self.url)))
+
+    def _drop_unreadable(self) -> None:
+        """Empty in the database what no key of FIELD_KEYS opens: the audit log would compare it with what is written now."""
+        stored = AlertChannel.objects.filter(pk=self.pk).first()
+        if stored and (names := list_unreadable(stored)):
+            AlertChannel.objects.filter(pk=self.pk).update(**dict.fromkeys(names, ""))
 
     def rotate(self) -> str:
         """Make a new secret, store and return it. The old one ends at once."""
@@ -253,6 +264,16 @@ class AlertChannel(LeaseMixin):
         )
 
     @property
+    def known_address(self) -> str:
+        """`address`; empty where no key of FIELD_KEYS opens it."""
+        return "" if "url" in list_unreadable(self) else self.address
+
+    def forget_unreadable(self) -> None:
+        """Empty here what no key of FIELD_KEYS opens, so that a form asks for it anew. Nothing is stored."""
+        for name in list_unreadable(self):
+            setattr(self, name, "")
+
+    @property
     def recipients(self) -> list[str]:
         """The addresses of its e-mails."""
         return list(getattr(settings, self.environment, [])) if self.environment else self.emails
@@ -267,7 +288,9 @@ class AlertChannel(LeaseMixin):
         """What may be shown of where it sends to, without secrets."""
         if self.kind == ChannelKind.EMAIL:
             return ", ".join(self.recipients)
-        return self.account.name if self.account else origin_of(self.address)
+        if self.account:
+            return self.account.name
+        return _now("cannot be read") if "url" in list_unreadable(self) else origin_of(self.address)
 
     def clean(self) -> None:
         """Raises ValidationError."""

@@ -23,12 +23,16 @@ if TYPE_CHECKING:
 
     from django.db.models import QuerySet
 
+    from bridge.operations.problems.problem import Names
+
+# The cause is this, the number of the rule, and the account.
+CAUSE = "rule:"
 FAILED = (State.DEAD, State.UNCERTAIN)
 # Working time is counted back for so many days at most.
 MAX_DAYS = 15
 
 
-def find_problems() -> list[Problem]:
+def find_problems(_names: Names) -> list[Problem]:
     """Find what each enabled rule describes, in a query or two for each; over all accounts or those of the rule."""
     finders: dict[str, Callable[[AlertRule, QuerySet[ChannelAccount]], Iterator[Problem]]] = {
         RuleKind.BACKLOG: _find_backlog,
@@ -48,7 +52,7 @@ def _accounts_of(rule: AlertRule) -> QuerySet[ChannelAccount]:
 
 def _build(rule: AlertRule, code: str, account: ChannelAccount, params: dict[str, Any], **columns: Any) -> Problem:
     params = {"name": account.name, "minutes": rule.minutes, **params}
-    return Problem(f"rule:{rule.pk}:account:{account.pk}", code, params, account_id=account.pk, **columns)
+    return Problem(f"{CAUSE}{rule.pk}:account:{account.pk}", code, params, account_id=account.pk, **columns)
 
 
 def _find_backlog(rule: AlertRule, accounts: QuerySet[ChannelAccount]) -> Iterator[Problem]:

@@ -17,13 +17,9 @@ from django.utils.translation import gettext_noop
 from accounts import valkey
 from bridge.explanations.incidents import TASK_FAILED, severity_of
 from bridge.models import Incident
-from bridge.operations import alert_rules, alerts
-from bridge.operations.problems.alert_channels import find_failing_channels
-from bridge.operations.problems.chats import find_chats
-from bridge.operations.problems.failures import find_failures
-from bridge.operations.problems.outages import find_outages
-from bridge.operations.problems.problem import Names
-from bridge.operations.problems.processes import find_process_problems, find_silent_processes
+from bridge.operations import alerts
+from bridge.operations.problems.finders import look
+from bridge.operations.problems.processes import find_silent_processes
 from bridge.security import audit
 
 if TYPE_CHECKING:
@@ -34,20 +30,13 @@ if TYPE_CHECKING:
 
 def update_incidents() -> None:
     """Open an incident for each new problem, update and close those that are open, and send the alerts that are due."""
-    problems = {problem.cause: problem for problem in find_problems()}
+    found = look()
     open_ones = {row.cause: row for row in Incident.objects.filter(closed_at=None)}
-    _close([row for cause, row in open_ones.items() if cause not in problems and row.code != TASK_FAILED])
-    _update([(row, problems[cause]) for cause, row in open_ones.items() if cause in problems])
-    new = [problem for cause, problem in problems.items() if cause not in open_ones]
+    _close([row for cause, row in open_ones.items() if found.is_gone(cause) and row.code != TASK_FAILED])
+    _update([(row, found.problems[cause]) for cause, row in open_ones.items() if cause in found.problems])
+    new = [problem for cause, problem in found.problems.items() if problem.opens and cause not in open_ones]
     Incident.objects.bulk_create([Incident(**problem.as_columns()) for problem in new], ignore_conflicts=True)
     alerts.send_alerts()
-
-
-def find_problems() -> list[Problem]:
-    """Find everything that is wrong now, in about thirty queries."""
-    names = Names.load()
-    found = [*find_outages(names), *find_chats(names), *find_failures(names), *find_process_problems()]
-    return [*found, *alert_rules.find_problems(), *find_failing_channels()]
 
 
 def _close(rows: list[Incident]) -> None:

@@ -8,6 +8,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from accounts.channels import build_channel
+from accounts.fields import Undecryptable
 from accounts.health import Health
 from accounts.models import ChannelAccount
 from channels_wechat.contract.connection import LOGIN_STATES, Connection
@@ -42,7 +43,10 @@ def _probe(account: ChannelAccount) -> bool:
 
     Of an account with a connection its holder says whether it works. One that cannot be asked is due when nothing failed for a while.
     """
-    channel = build_channel(account)
+    try:
+        channel = build_channel(account)
+    except Undecryptable:  # an incident says so
+        return False
     if isinstance(channel, Connection):
         return False
     if not channel.test_calls:

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.urls import reverse
 
+from accounts.fields import Sealed, list_unreadable
 from bridge.models import AlertChannel
 from tests.channels.harness import recorder
 from tests.support import factories
 from tests.support.factories import CANARIES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from django.test import Client
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("valkey")]
@@ -88,3 +91,37 @@ def test_what_a_form_refuses_changes_nothing(boss: Client) -> None:
         assert answer.status_code == 200, wrong
     channel.refresh_from_db()
     assert (channel.name, AlertChannel.objects.count()) == ("Alerts by email", 1)
+
+
+@pytest.mark.parametrize(("kind", "column"), [("robot", "url"), ("webhook", "url"), ("webhook", "secret")])
+def test_a_channel_whose_secrets_no_key_opens_is_listed_disabled_and_mended(
+    boss: Client, kind: str, column: str
+) -> None:
+    with recorder() as server:
+        channel = factories.alert_channel(kind, url=f"{server.url}/cgi-bin/webhook/send?key=a")
+        AlertChannel.objects.update(**{column: Sealed("v2.00000000.AAAA")})
+        listed = boss.get(reverse("admin:bridge_alertchannel_changelist"))
+        assert ("cannot be read" in listed.content.decode()) == (column == "url")
+        assert AlertChannel.objects.get().shown_target  # as the API answers it
+        assert boss.get(change(channel)).status_code == 200
+        boss.post(reverse("admin:bridge_alertchannel_switch", args=[channel.pk]))
+        assert not AlertChannel.objects.get().enabled
+        if column == "url":
+            refused = boss.post(change(channel), {**FORM, "url": ""})
+            assert "enter the address" in refused.content.decode().lower()
+        boss.post(change(channel), {**FORM, "url": f"{server.url}/cgi-bin/webhook/send?key=b"})
+        channel = AlertChannel.objects.get()
+        assert (channel.url[-5:], channel.enabled, list_unreadable(channel)) == ("key=b", True, [])
+        assert bool(channel.secret) == (kind == "webhook")
+
+
+@pytest.mark.parametrize(
+    ("make", "column"), [(factories.app, "credentials"), (factories.gateway, "token"), (factories.endpoint, "url")]
+)
+def test_a_page_whose_secrets_no_key_opens_says_so(boss: Client, make: Callable[[], Any], column: str) -> None:
+    row = make()
+    type(row).objects.update(**{column: Sealed("v2.00000000.AAAA")})
+    boss.raise_request_exception = False
+    name = row._meta.label_lower.replace(".", "_")
+    answer = boss.get(reverse(f"admin:{name}_change", args=[row.pk]))
+    assert answer.status_code == 200 or "No key of FIELD_KEYS opens what is stored" in answer.content.decode()

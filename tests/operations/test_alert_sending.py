@@ -9,6 +9,7 @@ import pytest
 from django.utils import timezone
 from standardwebhooks import Webhook
 
+from accounts.fields import Sealed
 from accounts.health import Health
 from bridge.models import AlertChannel, AlertDelivery, AlertMessage, Incident
 from bridge.operations import alerts, incidents
@@ -218,6 +219,24 @@ def test_a_channel_that_fails_keeps_the_alert_from_no_other(server: Recorder, ma
     alerts.send_alerts()
     incident = Incident.objects.get()
     assert (len(mailoutbox), bool(incident.notified_at), bool(incident.error)) == (1, True, True)
+
+
+@pytest.mark.parametrize(("kind", "column"), [("robot", "url"), ("webhook", "url"), ("webhook", "secret")])
+def test_a_channel_whose_secrets_no_key_opens_is_told_by_the_others(
+    server: Recorder, mailoutbox: list[EmailMessage], kind: str, column: str
+) -> None:
+    channel = alert_channel(kind, url=f"{server.url}/hook?{KEY}", name="Desk")
+    alert_channel()
+    AlertChannel.objects.filter(pk=channel.pk).update(**{column: Sealed("v2.00000000.AAAA")})
+    factories.incident("spool", "spooled", code_params={"count": 2})
+    alerts.send_alerts()
+    assert [mail.subject for mail in mailoutbox] == ["[bridge] Callbacks were stored on disk"]
+    message = channel.messages.get()
+    assert (message.state, message.code, server.requests) == ("refused", "unreadable", [])
+    incidents.update_incidents()
+    assert mailoutbox[1].subject == "[bridge] 1 problem, 1 problem resolved"
+    assert "Alerts by Desk are not accepted" in mailoutbox[1].body
+    assert "No key of FIELD_KEYS opens the stored address or secret" in mailoutbox[1].body
 
 
 def test_an_incident_about_an_account_is_not_sent_by_it(server: Recorder) -> None:

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+import redis
 from django.utils import timezone
 
 from accounts import limits
+from accounts import valkey as guarded
 from accounts.channels import build_channel
+from accounts.fields import Sealed
 from accounts.health import Health
 from accounts.models import ChannelAccount, Connection, ReplyWindow
 from bridge.admin.conversations.inbox import select_waiting
 from bridge.models import Conversation, Delivery, Incident, Reason, State
 from bridge.operations import incidents, replay
-from bridge.operations.problems import chats, processes
+from bridge.operations.problems import chats, failures, processes
 from tests.support import factories
 from tests.support.factories import app, conversation, delivery, endpoint, gateway, message, route, shift, to_send, turn
 
 if TYPE_CHECKING:
-    import redis
+    from collections.abc import Iterator
 
     from bridge.models import Message
 
@@ -45,6 +49,16 @@ def the_only() -> Incident:
 
 def earlier(row: object, **fields: object) -> None:
     type(row).objects.filter(pk=row.pk).update(**fields)  # type: ignore[attr-defined]
+
+
+@contextmanager
+def valkey_is_slow() -> Iterator[None]:
+    """As after an answer that came too late."""
+    guarded.circuit_breaker.begin(redis.TimeoutError("slow"))
+    try:
+        yield
+    finally:
+        guarded.circuit_breaker.until = 0.0
 
 
 def failed(account: ChannelAccount, code: str, reason: str = Reason.PERMANENT, state: str = State.DEAD) -> Delivery:
@@ -216,6 +230,61 @@ def test_what_is_on_hold_is_counted_for_each_account(reason: str, code: str) -> 
     assert open_incidents() == {}
 
 
+# --- what cannot be read, and looks that fail ------------------------------------------------------------------------------------
+
+
+SEALED_ELSEWHERE = Sealed("v2.00000000.AAAA")
+
+
+def test_what_no_key_opens_is_an_incident_and_hides_no_other() -> None:
+    home, target = gateway(), endpoint(name="Desk")
+    unreadable, other = app(), app(agent_id=7)
+    failed(other, "81013")
+    earlier(unreadable, credentials=SEALED_ELSEWHERE)
+    earlier(home, token=SEALED_ELSEWHERE)
+    earlier(target, secret=SEALED_ELSEWHERE)
+    found = open_incidents()
+    assert {(row.code, row.account_id, row.gateway_id, row.endpoint_id) for row in found.values()} == {
+        ("account_unreadable", unreadable.pk, None, None),
+        ("gateway_unreadable", None, home.pk, None),
+        ("webhook_unreadable", None, None, target.pk),
+        ("account_failures", other.pk, None, None),
+    }
+    assert found[f"unreadable:account:{unreadable.pk}"].title == "Account Acme app: its credentials cannot be read"
+    for row in (unreadable, home, target):
+        earlier(row, enabled=False)
+    assert [row.code for row in open_incidents().values()] == ["account_failures"]
+
+
+def test_a_look_that_fails_hides_no_other_and_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    account = app()
+    failed(account, "81013")
+    assert the_only().code == "account_failures"
+    monkeypatch.setattr(failures, "MAX_CAUSES", None)  # a defect: no number is smaller than it
+    account.set_state(Health.STOPPED, "40001")
+    found = open_incidents()
+    assert sorted(row.code for row in found.values()) == ["account_down", "account_failures", "look_failed"]
+    assert "find_failures" in found["look:find_failures"].detail
+    monkeypatch.undo()
+    assert sorted(row.code for row in open_incidents().values()) == ["account_down", "account_failures"]
+
+
+def test_no_incident_begins_for_the_rarest_causes_and_none_ends_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    account = app()
+    failed(account, "81013")
+    before = the_only()
+    monkeypatch.setattr(failures, "MAX_CAUSES", 1)
+    for code in ("60020", "60020", "40058"):
+        failed(account, code)
+    found = {row.error_code: row for row in open_incidents().values()}
+    assert (sorted(found), found["81013"].pk) == (["60020", "81013"], before.pk)
+    monkeypatch.setattr(failures, "MAX_GROUPS", 1)
+    assert sorted(row.error_code for row in open_incidents().values()) == ["60020", "81013"]
+    monkeypatch.setattr(failures, "MAX_GROUPS", 9)
+    Delivery.objects.filter(code="81013").update(dismissed_at=timezone.now())
+    assert [row.error_code for row in open_incidents().values()] == ["60020"]
+
+
 # --- accounts, gateways, processes ------------------------------------------------------------------------------------------------
 
 
@@ -246,6 +315,8 @@ def test_a_silent_sweep_is_seen_and_one_that_goes_on_is_not(valkey: redis.Redis)
     valkey.set("swept", time.time() - processes.MAX_SWEEP_SECONDS - 1)
     row = the_only()
     assert (row.cause, row.code) == ("sweep", "sweep_silent")
+    with valkey_is_slow():
+        assert the_only().pk == row.pk, "nobody knows whether it is over"
     incidents.record_sweep()
     assert open_incidents() == {}
 
@@ -272,6 +343,10 @@ def test_a_quota_of_a_day_is_an_incident_before_it_is_used_up() -> None:
     row = the_only()
     assert (row.code, row.account_id) == ("quota_low", account.pk)
     assert row.detail.startswith("messages a day, 200 for each seat: at most 200, of which less than 10 % are left.")
+    with valkey_is_slow():
+        assert the_only().pk == row.pk, "nobody knows whether it is over"
+    earlier(account, credentials=SEALED_ELSEWHERE)
+    assert set(open_incidents()) == {row.cause, f"unreadable:account:{account.pk}"}
 
 
 def test_nothing_is_written_while_nothing_changes(django_assert_max_num_queries: object) -> None:

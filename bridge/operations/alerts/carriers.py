@@ -11,6 +11,7 @@ from django.core.mail import EmailMessage, get_connection
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from accounts.fields import Undecryptable
 from bridge.models import ChannelKind
 from bridge.security.redaction import redact_text
 from bridge.webhooks import alerts as posts
@@ -48,6 +49,8 @@ def send(channel: AlertChannel, alert: Alert, identity: str) -> Result:
         return senders[channel.kind]()
     except ChannelError as error:
         return Result(False, error.cause, error.action in FOR_STAFF)
+    except Undecryptable:
+        return Result(False, Cause("unreadable"), lasting=True)
     except OSError as error:
         return Result(False, _mail_cause(error))
 

@@ -46,7 +46,7 @@ def find_robot_accounts(channels: Iterable[AlertChannel]) -> dict[int, int]:
     found = {row.pk: row.account_id for row in channels if row.account_id}
     digests = {}
     for row in channels:
-        address = read_address(row.address) if row.kind == ChannelKind.ROBOT and not row.account_id else None
+        address = read_address(row.known_address) if row.kind == ChannelKind.ROBOT and not row.account_id else None
         if address:
             digests[WeComRobot.external_id({"robot_key": address.key})] = row.pk
     accounts = ChannelAccount.objects.filter(kind=ROBOT_KIND, external_id__in=digests)

@@ -21,7 +21,9 @@ MAX_AGE = timedelta(days=1)
 # The codes of incidents → the kind of the rules that match them; those of `FINDING` are found by the rules themselves.
 MATCHED_CODES = {
     "account_down": RuleKind.ACCOUNT_DOWN,
+    "account_unreadable": RuleKind.ACCOUNT_DOWN,
     "gateway_down": RuleKind.GATEWAY_DOWN,
+    "gateway_unreadable": RuleKind.GATEWAY_DOWN,
     "gateway_takes_no_turns": RuleKind.GATEWAY_DOWN,
     "account_failures": RuleKind.FAILURE_CODES,
     "gateway_failures": RuleKind.FAILURE_CODES,

@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 MAX_AGE = timedelta(days=7)
 
 
-def find_chats(names: Names) -> Iterator[Problem]:
-    yield from _by_account("unmapped", "chats_unmapped", list_unmapped(), names)
-    yield from _by_account("chats", "chats_waiting", list_for_staff(), names)
-    yield from _find_held(names)
+def find_unmapped(names: Names) -> Iterator[Problem]:
+    return _by_account("unmapped", "chats_unmapped", list_unmapped(), names)
+
+
+def find_for_staff(names: Names) -> Iterator[Problem]:
+    return _by_account("chats", "chats_waiting", list_for_staff(), names)
 
 
 def list_unmapped(account: int | None = None) -> list[WaitingChat]:
@@ -58,7 +60,7 @@ def _by_account(cause: str, code: str, chats: list[WaitingChat], names: Names) -
         )
 
 
-def _find_held(names: Names) -> Iterator[Problem]:
+def find_held(names: Names) -> Iterator[Problem]:
     """Find what is on hold at each account: for a decision of staff, or until the person writes again; by the index delivery_held."""
     codes: dict[str, str] = {Reason.REVIEW: "review_waiting", Reason.WINDOW: "window_closed"}
     held = Delivery.objects.filter(state=State.HELD, reason__in=codes).order_by().values_list("account", "reason")

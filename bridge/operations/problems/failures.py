@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.explanations.tables import nest_cause
 from bridge.models import Delivery, State, Target
-from bridge.operations.problems.problem import Problem
+from bridge.operations.problems.problem import Problem, Unknown
 from bridge.operations.problems.sql import FAILURES_BY_CAUSE
 from channels_wechat.contract.explanations import Cause
 
@@ -16,20 +16,26 @@ if TYPE_CHECKING:
     from bridge.operations.problems.problem import Names
     from bridge.operations.problems.sql import FailureGroup
 
-# At most so many causes are incidents, the most frequent ones; the list of dead letters has them all.
+# How the causes begin.
+CAUSES = ("dead:", "uncertain:")
+# An incident is opened for so many causes at most, the most frequent ones; the list of dead letters has them all.
 MAX_CAUSES = 200
+# The others only keep the incident that is open. Beyond so many nothing is known of the rest.
+MAX_GROUPS = 2000
 
 
-def find_failures(names: Names) -> Iterator[Problem]:
-    groups = FAILURES_BY_CAUSE.fetch(most=MAX_CAUSES)
+def find_failures(names: Names) -> Iterator[Problem | Unknown]:
+    groups = FAILURES_BY_CAUSE.fetch(most=MAX_GROUPS)
     # The newest failure of each group gives the sentence its parameters.
     newest = Delivery.objects.filter(pk__in=[group.newest for group in groups]).order_by()
     params: dict[int, dict[str, Any]] = dict(newest.values_list("pk", "code_params"))
-    for group in groups:
-        yield _problem_of(group, params.get(group.newest, {}), names)
+    for number, group in enumerate(groups):
+        yield _problem_of(group, params.get(group.newest, {}), names, opens=number < MAX_CAUSES)
+    if len(groups) == MAX_GROUPS:
+        yield from map(Unknown, CAUSES)
 
 
-def _problem_of(group: FailureGroup, params: dict[str, Any], names: Names) -> Problem:
+def _problem_of(group: FailureGroup, params: dict[str, Any], names: Names, *, opens: bool) -> Problem:
     place, pk, name = _place_of(group, names)
     kind = names.kinds.get(group.account_id or 0, "") if group.target == Target.CHANNEL else ""
     is_uncertain = group.state == State.UNCERTAIN
@@ -49,6 +55,7 @@ def _problem_of(group: FailureGroup, params: dict[str, Any], names: Names) -> Pr
         count=group.total,
         first_seen_at=group.first,
         last_seen_at=group.last,
+        opens=opens,
     )
 
 

@@ -29,19 +29,11 @@ MIN_REFUSED_TRIES = 4
 MIN_FAILED_CALLS = 4
 
 
-def find_outages(names: Names) -> Iterator[Problem]:
-    yield from _find_accounts_down()
-    yield from _find_gateways_down()
-    yield from _find_refusing_gateways(names)
-    yield from _find_disabled_webhooks()
-    yield from _find_failing_webhooks(names)
-
-
 def _is_down() -> Q:
     return Q(state=Health.STOPPED) | Q(state=Health.FAILING, state_since__lt=timezone.now() - MIN_OUTAGE)
 
 
-def _find_accounts_down() -> Iterator[Problem]:
+def find_accounts_down(_names: Names) -> Iterator[Problem]:
     """Find each account that stopped, or has been failing for a while."""
     rows = list(ChannelAccount.objects.filter(_is_down(), enabled=True).defer("credentials"))
     waiting = _count_waiting("account", Target.CHANNEL, [row.pk for row in rows])
@@ -58,7 +50,7 @@ def _find_accounts_down() -> Iterator[Problem]:
         )
 
 
-def _find_gateways_down() -> Iterator[Problem]:
+def find_gateways_down(_names: Names) -> Iterator[Problem]:
     """Find each gateway that stopped, or has been failing for a while."""
     rows = list(Gateway.objects.filter(_is_down(), enabled=True).defer("token", "device_key", "device_token"))
     waiting = _count_waiting("gateway", Target.AGENT, [row.pk for row in rows])
@@ -86,7 +78,7 @@ def _params_of_outage(row: ChannelAccount | Gateway, target: str, kind: str = ""
     return {"name": row.name, "because": nest_cause(Cause(row.state_code, row.state_params), target, kind)}
 
 
-def _find_refusing_gateways(names: Names) -> Iterator[Problem]:
+def find_refusing_gateways(names: Names) -> Iterator[Problem]:
     """Find each gateway that is connected and refuses turns again and again."""
     refused = Delivery.objects.filter(target=Target.AGENT, state=State.PENDING, tries__gte=MIN_REFUSED_TRIES)
     counted = refused.filter(gateway__enabled=True).order_by().values_list("gateway")
@@ -103,14 +95,14 @@ def _find_refusing_gateways(names: Names) -> Iterator[Problem]:
         )
 
 
-def _find_disabled_webhooks() -> Iterator[Problem]:
+def find_disabled_webhooks(_names: Names) -> Iterator[Problem]:
     """Find each webhook that the bridge disabled because of its answers."""
     for row in WebhookEndpoint.objects.filter(enabled=False).exclude(disabled_code="").only("name", "disabled_code"):
         params = {"name": row.name, "because": nest_cause(Cause(row.disabled_code), "webhook")}
         yield Problem(f"hook:{row.pk}", "webhook_disabled", params, endpoint_id=row.pk, error_code=row.disabled_code)
 
 
-def _find_failing_webhooks(names: Names) -> Iterator[Problem]:
+def find_failing_webhooks(names: Names) -> Iterator[Problem]:
     """Find each enabled webhook whose calls fail and are tried again."""
     failing = Delivery.objects.filter(target=Target.WEBHOOK, state=State.PENDING, tries__gte=MIN_FAILED_CALLS)
     counted = failing.filter(endpoint__enabled=True).order_by().values_list("endpoint", "code")

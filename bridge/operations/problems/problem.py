@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """cause: the identity of what is wrong; code, params: of `bridge.explanations.incidents`; all others as the columns of `Incident`."""
+    """cause: the identity of what is wrong; code, params: of `bridge.explanations.incidents`; all others as the columns of `Incident`.
+
+    opens: whether an incident is opened for it; else it only keeps the one that is open.
+    """
 
     cause: str
     code: str
@@ -30,12 +33,21 @@ class Problem:
     count: int = 0
     first_seen_at: datetime | None = None
     last_seen_at: datetime | None = None
+    opens: bool = True
 
     def as_columns(self) -> dict[str, Any]:
         """Return the columns of its incident that follow from the problem."""
         values = asdict(self)
         params = values.pop("params")
+        del values["opens"]
         return {**values, "code_params": params, "severity": severity_of(self.code)}
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A look could not say whether these causes are there, so their incidents stay as they are. causes: how they begin."""
+
+    causes: str
 
 
 @dataclass(slots=True)

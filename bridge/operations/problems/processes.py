@@ -11,19 +11,25 @@ from django.utils import timezone
 
 from accounts import valkey
 from accounts.channels import build_channel
+from accounts.fields import Undecryptable
 from accounts.health import Health
 from accounts.limits import all_limits, list_remaining
 from accounts.models import ChannelAccount, Connection
 from bridge.explanations.incidents import in_english
 from bridge.models import Carrier, Delivery, State, Target
 from bridge.operations import alerts
-from bridge.operations.problems.problem import Problem
+from bridge.operations.problems.problem import Problem, Unknown
 from bridge.runtime.spool import journal, report
 from channels_wechat.contract.connection import LOGIN_STATES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from bridge.operations.problems.problem import Names
+    from channels_wechat.contract.messages import Limit
+
+# The cause of what a silent worker or beat, or Valkey, is to blame for.
+SWEEP = "sweep"
 # Work that waits longer than this without a reason of its own means that a process is missing.
 STUCK_AFTER = timedelta(minutes=5)
 # The sweep runs once a second, but a restart of worker or beat takes several seconds.
@@ -35,14 +41,8 @@ SHORTEST_QUOTA = 3600
 QUOTA_PERCENT = 10
 
 
-def find_process_problems() -> Iterator[Problem]:
-    yield from _find_stuck_deliveries()
-    yield from _find_silent_sweep()
-    yield from _find_silent_connector()
-    yield from _find_spooled_callbacks()
-    yield from _find_low_quotas()
-    if not alerts.list_channels():
-        yield Problem("alerts_off", "alerts_off")
+def find_alerts_off(_names: Names) -> list[Problem]:
+    return [] if alerts.list_channels() else [Problem("alerts_off", "alerts_off")]
 
 
 def read_last_sweep() -> float | None:
@@ -57,26 +57,26 @@ def find_silent_processes(swept: float | None, *, before_first: bool) -> list[Pr
     swept: as `read_last_sweep`. before_first: also where there was no sweep yet, as before the first start of a worker, or just after
     Valkey lost its data.
     """
-    found = [Problem("sweep", "valkey_away")] if swept is None else _find_old_sweep(swept, before_first=before_first)
-    return [*found, *_find_silent_connector()] if found else []
+    found = [Problem(SWEEP, "valkey_away")] if swept is None else _find_old_sweep(swept, before_first=before_first)
+    return [*found, *find_silent_connector()] if found else []
 
 
-def _find_silent_sweep() -> list[Problem]:
+def find_silent_sweep(_names: Names) -> Sequence[Problem | Unknown]:
     """A worker that asks is told nothing of a Valkey that is away: it would not be asked by the clock."""
     swept = read_last_sweep()
-    return [] if swept is None else _find_old_sweep(swept, before_first=False)
+    return [Unknown(SWEEP)] if swept is None else _find_old_sweep(swept, before_first=False)
 
 
 def _find_old_sweep(swept: float, *, before_first: bool) -> list[Problem]:
     if not swept:
-        return [Problem("sweep", "sweep_never")] if before_first else []
+        return [Problem(SWEEP, "sweep_never")] if before_first else []
     last = datetime.fromtimestamp(swept, UTC)
     if time.time() - swept <= MAX_SWEEP_SECONDS:
         return []
-    return [Problem("sweep", "sweep_silent", {"since": last.isoformat()}, first_seen_at=last)]
+    return [Problem(SWEEP, "sweep_silent", {"since": last.isoformat()}, first_seen_at=last)]
 
 
-def _find_silent_connector() -> Iterator[Problem]:
+def find_silent_connector(_names: Names | None = None) -> Iterator[Problem]:
     """Find connections that should be held by a connector, where none holds any."""
     works = Q(account__enabled=True) & ~Q(account__state=Health.STOPPED)
     works |= Q(gateway__enabled=True) & ~Q(gateway__state=Health.STOPPED)
@@ -90,7 +90,7 @@ def _find_silent_connector() -> Iterator[Problem]:
         yield Problem("connector", "connector_silent", {"count": count}, count=count, first_seen_at=found["first"])
 
 
-def _find_stuck_deliveries() -> Iterator[Problem]:
+def find_stuck_deliveries(_names: Names) -> Iterator[Problem]:
     """Find deliveries that are due for minutes although their account works: a worker, beat or connector is missing."""
     late = Delivery.objects.filter(state=State.PENDING, due_at__lt=timezone.now() - STUCK_AFTER)
     late = late.filter(account__enabled=True).exclude(account__state=Health.STOPPED)
@@ -104,7 +104,7 @@ def _find_stuck_deliveries() -> Iterator[Problem]:
         yield Problem("stuck", "stuck", {"count": found["count"]}, count=found["count"], first_seen_at=found["first"])
 
 
-def _find_spooled_callbacks() -> Iterator[Problem]:
+def find_spooled_callbacks(_names: Names) -> Iterator[Problem]:
     """Find callbacks that wait on this machine's disk. Storing them closes the incident."""
     waiting = journal.read_status()
     if waiting.messages:
@@ -114,18 +114,23 @@ def _find_spooled_callbacks() -> Iterator[Problem]:
         yield Problem(f"{report.CAUSE}:unreadable", "spool_unreadable", {"count": count}, count=count)
 
 
-def _find_low_quotas() -> Iterator[Problem]:
+def find_low_quotas(_names: Names) -> Iterator[Problem | Unknown]:
     """Find accounts of which a quota of an hour or longer is nearly used up, as the bridge counts its own calls."""
     for account in ChannelAccount.objects.filter(enabled=True).exclude(state=Health.STOPPED):
-        limits = [limit for limit in all_limits(build_channel(account)) if limit.scope == "account"]
-        long_ones = [limit for limit in limits if limit.per >= SHORTEST_QUOTA]
+        try:
+            limits = all_limits(build_channel(account))
+        except Undecryptable:  # `secrets` tells of it
+            yield Unknown(f"quota:{account.pk}:")
+            continue
+        long_ones = [limit for limit in limits if limit.scope == "account" and limit.per >= SHORTEST_QUOTA]
         for limit, left in list_remaining(long_ones, str(account.key)):
-            if left is None or left * 100 > limit.count * QUOTA_PERCENT:
-                continue
-            params = {
-                "name": account.name,
-                "limit": in_english(limit.label),
-                "most": limit.count,
-                "percent": QUOTA_PERCENT,
-            }
-            yield Problem(f"quota:{account.pk}:{limit.name}", "quota_low", params, account_id=account.pk)
+            cause = f"quota:{account.pk}:{limit.name}"
+            if left is None:
+                yield Unknown(cause)
+            elif left * 100 <= limit.count * QUOTA_PERCENT:
+                yield _build_low_quota(cause, account, limit)
+
+
+def _build_low_quota(cause: str, account: ChannelAccount, limit: Limit) -> Problem:
+    params = {"name": account.name, "limit": in_english(limit.label), "most": limit.count, "percent": QUOTA_PERCENT}
+    return Problem(cause, "quota_low", params, account_id=account.pk)

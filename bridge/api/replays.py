@@ -66,7 +66,7 @@ class ReplayRunSerializer(MaskedContent, serializers.ModelSerializer[ReplayRun])
         model = ReplayRun
         fields = (
             "id", "name", "kind", "state", "filter", "from_at", "until_at", "rate", "changes", "groups", "results", "total", "chosen",
-            "done", "created_at", "started_at", "finished_at",
+            "done", "failed_steps", "created_at", "started_at", "finished_at",
         )  # fmt: skip
         read_only_fields = fields
 

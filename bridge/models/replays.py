@@ -31,6 +31,8 @@ from accounts.lease import LeaseMixin
 from bridge.models.deliveries import Delivery, Target
 
 MAX_RATE = 1000
+# So many steps that fail one after the other pause a run.
+MOST_FAILED_STEPS = 10
 
 
 class ReplayKind(models.TextChoices):
@@ -111,6 +113,8 @@ class ReplayRun(LeaseMixin):
     # The outlooks that were chosen when it was run, and result → count, as it was last counted.
     options = models.JSONField(default=dict)
     results = models.JSONField(default=dict)
+    # How many steps failed one after the other; `operations.replays.runner` pauses the run where they do not end.
+    failed_steps = models.PositiveSmallIntegerField(_("failed steps"), default=0, db_default=0)
     total = models.PositiveIntegerField(_("deliveries"), default=0)
     chosen = models.PositiveIntegerField(_("chosen"), default=0)
     created_by = models.ForeignKey(
@@ -159,6 +163,11 @@ class ReplayRun(LeaseMixin):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether it was paused because its steps failed, and nobody has resumed it."""
+        return self.state == ReplayState.PAUSED and self.failed_steps >= MOST_FAILED_STEPS
 
     @property
     def is_over(self) -> bool:

@@ -9,6 +9,7 @@ from django.contrib.messages import get_messages
 from django.urls import reverse
 
 from bridge.models import ReplayItem, ReplayRun
+from bridge.models.replays import MOST_FAILED_STEPS
 from tests.support import factories
 
 if TYPE_CHECKING:
@@ -119,6 +120,13 @@ def test_a_live_part_shows_the_progress(boss: Client, world: factories.World) ->
     live = boss.get(url("live", run.pk)).content.decode()
     assert "1 of 1" in live
     assert "<html" not in live
+
+
+def test_a_run_that_was_paused_by_errors_says_so(boss: Client, world: factories.World) -> None:
+    run = factories.replay_run(world.dead, "paused", failed_steps=3)
+    assert "steps failed" not in boss.get(url("change", run.pk)).content.decode()
+    ReplayRun.objects.update(failed_steps=MOST_FAILED_STEPS)
+    assert f"{MOST_FAILED_STEPS} steps failed one after the other" in boss.get(url("live", run.pk)).content.decode()
 
 
 def test_the_report_is_safe_in_a_spreadsheet(boss: Client, world: factories.World) -> None:

@@ -41,8 +41,8 @@ FIELDS = {
     "deliveries/{delivery}/": f"{DELIVERY} payload attempts",
     "incidents/": "id cause code title detail severity account gateway endpoint conversation reason error_code count first_seen_at "
     "last_seen_at opened_at closed_at notified_at error acknowledged_at acknowledged_by muted muted_until muted_to_end owner note",
-    "replays/": "id name kind state filter from_at until_at rate changes groups results total chosen done created_at started_at "
-    "finished_at",
+    "replays/": "id name kind state filter from_at until_at rate changes groups results total chosen done failed_steps "
+    "created_at started_at finished_at",
     "alert-channels/": "id kind name enabled active environment account target language quiet_from quiet_until max_per_hour rules failures "
     "next_try_at created_at updated_at",
     "alert-rules/": "id kind name enabled minutes percent least_count least_severity codes accounts work_from work_until weekdays_only "

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_noop
 
 from bridge.models import Outlook, ReplayItem, ReplayResult, ReplayRun, ReplayState
 from bridge.models.replays import IMPOSSIBLE
-from bridge.operations.replays import plan
+from bridge.operations.replays import changes, plan
 from bridge.pipeline.delivery import settle
 from bridge.runtime.wakeups.publish import Topic, notify
 from bridge.security import audit
@@ -37,6 +37,7 @@ REFUSALS = {
     "twice": _(
         "Some of the chosen deliveries may have arrived already: confirm that they may arrive twice, or leave them out."
     ),
+    "gone": _("The mapping or the gateway that was chosen was deleted: choose another one."),
     "left": _("Everything has left already: nothing can be taken back."),
 }
 
@@ -65,6 +66,8 @@ def start(
     twice: whoever runs it was told that what has an unknown outcome may arrive twice, and wants it. Raises CannotControl.
     """
     row = _lock(run, "run")
+    if changes.lacks_gateway(row.changes) or changes.lacks_route(row.changes):
+        raise CannotControl("gone")
     _choose(row, outlooks, deliveries)
     if not row.chosen:
         raise CannotControl("nothing")
@@ -101,13 +104,13 @@ def look_again(run: ReplayRun) -> None:
 
 
 @transaction.atomic
-def change(run: ReplayRun, changes: dict[str, Any]) -> None:
+def change(run: ReplayRun, new: dict[str, Any]) -> None:
     """Store what the run changes before it queues, and judge the deliveries anew with it. Raises CannotControl."""
     row = _lock(run, "look_again")
-    row.changes = changes
+    row.changes = new
     row.save(update_fields=["changes"])
     plan.look_again(row)
-    names = ", ".join(sorted(changes)) or "–"
+    names = ", ".join(sorted(new)) or "–"
     audit.log_action(gettext_noop("replay plan changed: %(names)s"), [row], names=names)
     run.refresh_from_db()
 
@@ -122,8 +125,9 @@ def pause(run: ReplayRun) -> None:
 
 @transaction.atomic
 def resume(run: ReplayRun) -> None:
-    """Go on where it was paused. Raises CannotControl."""
+    """Go on where it was paused, by a person or because its steps failed. Raises CannotControl."""
     row = _lock(run, "resume")
+    row.failed_steps = 0
     _change(row, ReplayState.RUNNING, gettext_noop("replay resumed"))
     transaction.on_commit(lambda: notify(Topic.REPLAY))
     run.refresh_from_db()

@@ -6,6 +6,7 @@ them. So a process that is killed at any moment has queued each item once or not
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from contextlib import contextmanager
 from datetime import timedelta
@@ -20,22 +21,27 @@ from accounts import lease, limits
 from accounts.channels import build_channel
 from accounts.models import ChannelAccount
 from bridge.models import Delivery, ReplayItem, ReplayKind, ReplayResult, ReplayRun, ReplayState
-from bridge.models.replays import OPEN_RESULTS
+from bridge.models.replays import MOST_FAILED_STEPS, OPEN_RESULTS
 from bridge.operations.replays import follow_sql
 from bridge.operations.replays.queueing import queue_items
+from bridge.runtime.db.outage import DB_UNAVAILABLE
 from bridge.runtime.wakeups.publish import Topic, notify
+from bridge.security import logs
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Iterator
     from datetime import datetime
 
+log = logging.getLogger(__name__)
 # A lost worker's run goes on after LEASE_SECONDS. A step comes every STEP_SECONDS and queues at most STEP_ITEMS.
 LEASE_SECONDS = 10
 STEP_SECONDS = 0.2
 STEP_ITEMS = 200
 # Of a plan that was just made PostgreSQL has no figures yet, and would read all of its items for the next ones instead of walking on.
 IN_ORDER, IN_ANY_ORDER = "SET LOCAL enable_bitmapscan = off", "SET LOCAL enable_bitmapscan TO DEFAULT"
+# After a step that failed the next one comes so much later.
+FAILED_STEP_PAUSE = timedelta(seconds=1)
 # What was not used of the rate for so long is lost, so that nothing comes in a burst after a pause.
 MOST_CATCH_UP = timedelta(seconds=1)
 # A run has at most the deliveries of so many seconds under way at an account, and at least so many: what people write meanwhile must not
@@ -60,8 +66,31 @@ def step_all(holder: str) -> int:
     lease.acquire(running, holder, LEASE_SECONDS)
     ours = list(running.filter(owner=holder).values_list("pk", flat=True))
     for pk in ours:
-        step(pk, holder)
+        _step_safely(pk, holder)
     return len(ours)
+
+
+def _step_safely(pk: int, holder: str) -> None:
+    """Step one run. An error must not stop the others; after several of them the run is paused, and its page says so."""
+    try:
+        step(pk, holder)
+    except DB_UNAVAILABLE:
+        raise
+    except Exception:
+        with logs.about(replay=pk):
+            log.exception("a step of a replay failed")
+        _note_failure(pk, holder)
+
+
+@transaction.atomic
+def _note_failure(pk: int, holder: str) -> None:
+    run = ReplayRun.objects.select_for_update().filter(pk=pk, owner=holder, state=ReplayState.RUNNING).first()
+    if run is None:
+        return
+    run.failed_steps, run.paced_at = run.failed_steps + 1, timezone.now() + FAILED_STEP_PAUSE
+    if run.failed_steps >= MOST_FAILED_STEPS:
+        run.state, run.owner, run.owner_until = ReplayState.PAUSED, "", None
+    run.save(update_fields=["failed_steps", "paced_at", "state", "owner", "owner_until"])
 
 
 @transaction.atomic
@@ -71,12 +100,15 @@ def step(pk: int, holder: str) -> None:
     if run is None:
         return
     now = timezone.now()
+    if run.failed_steps and run.paced_at and run.paced_at > now:
+        return
     counts = Counter(run.results)
     _follow(run, counts)
     since = max(run.paced_at or now, now - MOST_CATCH_UP)
     items, none_waits = _next_items(run, min(STEP_ITEMS, int((now - since).total_seconds() * run.rate)))
     counts += queue_items(run, items) if items else Counter()
     run.paced_at = since + timedelta(seconds=len(items) / run.rate)
+    run.failed_steps = 0
     _store(run, counts, now if none_waits and not counts[ReplayResult.QUEUED] else None)
     if items:
         transaction.on_commit(lambda: notify(Topic.ASK, Topic.SEND, Topic.HOOK, Topic.SOCKET))
@@ -105,7 +137,7 @@ def _store(run: ReplayRun, counts: Counter[str], finished_at: datetime | None) -
     run.finished_at = finished_at
     if finished_at and run.state == ReplayState.RUNNING:
         run.state, run.owner, run.owner_until = ReplayState.FINISHED, "", None
-    names = ["results", "finished_at", "state", "owner", "owner_until", "paced_at", "position"]
+    names = ["results", "finished_at", "state", "owner", "owner_until", "paced_at", "position", "failed_steps"]
     run.save(update_fields=names)
 
 

@@ -112,7 +112,7 @@ class Desk:
         """Each text can be read on the page, now or soon."""
         for text in texts:
             try:
-                self.page.wait_for_function("text => document.body.innerText.includes(text)", arg=text)
+                self.page.wait_for_function("text => document.body?.innerText.includes(text)", arg=text)
             except TimeoutError as late:
                 raise AssertionError(f"{text!r} is not on {self.page.url}:\n{self.page.inner_text('body')}") from late
 

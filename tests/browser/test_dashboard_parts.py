@@ -82,7 +82,7 @@ def test_the_start_page_lives_and_moves_nothing_that_is_read(
                 )
             )
         page.wait_for_function(
-            "n => document.querySelector('#dashboard-numbers .b-figure strong').innerText == n", arg=str(before + 2)
+            "n => document.querySelector('#dashboard-numbers .b-figure strong')?.innerText == n", arg=str(before + 2)
         )
         page.locator("#dashboard-numbers h2").first.hover()
         elsewhere(lambda: factories.message(past.chats[0][0], "?", past.key()))
@@ -91,7 +91,7 @@ def test_the_start_page_lives_and_moves_nothing_that_is_read(
         assert int(first.inner_text()) == before + 2
         newer.click()
         page.wait_for_function(
-            "n => document.querySelector('#dashboard-numbers .b-figure strong').innerText == n", arg=str(before + 3)
+            "n => document.querySelector('#dashboard-numbers .b-figure strong')?.innerText == n", arg=str(before + 3)
         )
         for name, path in PAGES.items():
             route = past.chats[0][1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -23,10 +24,13 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
     from django.utils.functional import _StrOrPromise
 
+    from bridge.operations.problems.sql import WaitingChat
+
 # The first page shows at most so many; a link leads to the list of all.
 MAX_ROWS = 30
 # The page of an incident shows at most so many of what it is about.
 MAX_EXAMPLES = 20
+ABOUT_CHATS = ("chats_unmapped", "chats_waiting", "chats_waiting_long")
 FAILURES = ("account_failures", "gateway_failures", "webhook_failures", "uncertain")
 HELD = {"review_waiting": "review", "window_closed": "held"}
 
@@ -75,7 +79,7 @@ def _list_mends(incident: Incident) -> list[tuple[str, Button]]:
     """Return at most one button, with the permission that it takes."""
     if incident.code in FAILURES:
         return [("bridge.replay_delivery", Button(_("Fixed: replay these…"), replay_url(incident)))]
-    if incident.code in ("chats_unmapped", "chats_waiting"):
+    if incident.code in ABOUT_CHATS:
         return [_mend_chats(incident)]
     if incident.code in HELD:
         query = {"open": HELD[incident.code], "account__id__exact": incident.account_id}
@@ -142,12 +146,18 @@ def list_examples(incident: Incident) -> list[Delivery]:
     return list(found.select_related("message__conversation", "account", "endpoint").order_by("-id")[:MAX_EXAMPLES])
 
 
+def _find_chats(incident: Incident, account: int) -> list[WaitingChat]:
+    if incident.code == "chats_unmapped":
+        return chats.list_unmapped(account)
+    minutes = incident.code_params.get("minutes")
+    return chats.list_for_staff(account, timezone.now() - timedelta(minutes=minutes) if minutes else None)
+
+
 def list_chats(incident: Incident) -> list[dict[str, Any]]:
     """Return the chats that an open incident is about, the longest waiting first, each with the button that mends it."""
-    finders = {"chats_unmapped": chats.list_unmapped, "chats_waiting": chats.list_for_staff}
-    if incident.code not in finders or incident.closed_at or not incident.account_id:
+    if incident.code not in ABOUT_CHATS or incident.closed_at or not incident.account_id:
         return []
-    waiting = finders[incident.code](incident.account_id)[:MAX_EXAMPLES]
+    waiting = _find_chats(incident, incident.account_id)[:MAX_EXAMPLES]
     rows = Conversation.objects.in_bulk([chat.conversation_id for chat in waiting])
     found = [(rows[chat.conversation_id], chat) for chat in waiting if chat.conversation_id in rows]
     to_map = incident.code == "chats_unmapped"

@@ -32,6 +32,11 @@ FOUND_BY_RULES: dict[str, Explanation] = {
         _("Account %(name)s receives nothing"),
         _("Nothing has come from the platform since %(heard)s. Is the callback address still entered in its console?"),
     ),
+    "chats_waiting_long": Explanation(
+        Action.CONFIG,
+        _("Account %(name)s: chats have been waiting for staff for more than %(minutes)s minutes"),
+        _("Chats: %(chats)s. Messages without an answer: %(count)s. Answer them, or let the agent answer again."),
+    ),
     "alert_channel_fails": Explanation(Action.CONFIG, _("Alerts by %(name)s are not accepted"), "%(because)s"),
 }
 # Why an alert was not sent by a channel.

@@ -171,6 +171,7 @@ SEVERITIES = {
     "gateway_unreadable": 3,
     "chats_unmapped": 3,
     "chats_waiting": 3,
+    "chats_waiting_long": 3,
     "stuck": 3,
     "sweep_silent": 3,
     "sweep_never": 3,

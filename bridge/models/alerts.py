@@ -57,7 +57,7 @@ class RuleKind(models.TextChoices):
 
 
 # The kinds whose rules find incidents themselves; those of the others match incidents that are found anyway.
-FINDING = (RuleKind.BACKLOG, RuleKind.FAILURE_RATE, RuleKind.TOKEN, RuleKind.SILENCE)
+FINDING = (RuleKind.BACKLOG, RuleKind.FAILURE_RATE, RuleKind.TOKEN, RuleKind.SILENCE, RuleKind.WAITING_CHATS)
 # The numbers that rules of a kind compare, with those of a new rule. The other kinds have none.
 RULE_NUMBERS: dict[str, dict[str, int]] = {
     RuleKind.BACKLOG: {"minutes": 15},

@@ -12,6 +12,7 @@ from accounts.health import Health
 from accounts.models import AccessToken, ChannelAccount
 from bridge.explanations.tables import nest_cause
 from bridge.models import AlertRule, Delivery, Message, RuleKind, State, Target
+from bridge.operations.problems.chats import describe_chats, list_for_staff
 from bridge.operations.problems.problem import Problem
 from channels_wechat import KINDS, channel_class
 from channels_wechat.contract.capabilities import Callbacks
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
 
     from bridge.operations.problems.problem import Names
+    from bridge.operations.problems.sql import WaitingChat
 
 # The cause is this, the number of the rule, and the account.
 CAUSE = "rule:"
@@ -39,6 +41,7 @@ def find_problems(_names: Names) -> list[Problem]:
         RuleKind.FAILURE_RATE: _find_failure_rate,
         RuleKind.TOKEN: _find_tokens,
         RuleKind.SILENCE: _find_silence,
+        RuleKind.WAITING_CHATS: _find_waiting_chats,
     }
     rules = AlertRule.objects.filter(enabled=True, kind__in=finders).prefetch_related("accounts")
     return [problem for rule in rules for problem in finders[rule.kind](rule, _accounts_of(rule))]
@@ -51,7 +54,7 @@ def _accounts_of(rule: AlertRule) -> QuerySet[ChannelAccount]:
 
 
 def _build(rule: AlertRule, code: str, account: ChannelAccount, params: dict[str, Any], **columns: Any) -> Problem:
-    params = {"name": account.name, "minutes": rule.minutes, **params}
+    params = {**params, "name": account.name, "minutes": rule.minutes}
     return Problem(f"{CAUSE}{rule.pk}:account:{account.pk}", code, params, account_id=account.pk, **columns)
 
 
@@ -106,6 +109,15 @@ def _find_silence(rule: AlertRule, accounts: QuerySet[ChannelAccount]) -> Iterat
         last = heard.order_by().aggregate(last=Max("created_at"))["last"] or account.created_at
         if working_time(rule, last, now) >= limit:
             yield _build(rule, "silent", account, {"heard": last.isoformat()}, first_seen_at=last)
+
+
+def _find_waiting_chats(rule: AlertRule, accounts: QuerySet[ChannelAccount]) -> Iterator[Problem]:
+    """Find accounts with chats that have waited so long for staff. Others that have just begun to wait are none of it."""
+    found: dict[int, list[WaitingChat]] = {}
+    for chat in list_for_staff(before=_minutes_ago(rule.minutes)):
+        found.setdefault(chat.account_id, []).append(chat)
+    for account in accounts.filter(pk__in=found):
+        yield _build(rule, "chats_waiting_long", account, **describe_chats(found[account.pk]))
 
 
 def working_time(rule: AlertRule, since: datetime, until: datetime) -> timedelta:

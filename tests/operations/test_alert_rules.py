@@ -153,16 +153,34 @@ def test_silence(server: Recorder, only: Any) -> None:
 def test_people_who_wait_for_staff(server: Recorder, only: Any) -> None:
     only(RuleKind.WAITING_CHATS, minutes=10)
     factories.route(account := app())
+    first, second = turn(account, "1"), turn(account, "2", sender="lisi")
+    Conversation.objects.update(mode="human")
+    for asked in (first, second):
+        shift(asked, state="skipped", reason=Reason.HUMAN, finished_at=0, created_at=-540)
+    assert told(server) == []
+    title = "Account Acme app: chats have been waiting for staff for more than 10 minutes"
+    for longest in (first, second):
+        shift(longest, created_at=-601)
+        assert told(server) == [title]
+        assert told(server) == []
+        shift(longest, dismissed_at=0)
+        assert told(server) == [f"Resolved: {title}"], "the others do not wait so long yet"
+    assert not Incident.objects.filter(closed_at=None).exists()
+
+
+def test_nobody_is_told_of_people_who_were_answered_soon(server: Recorder, only: Any) -> None:
+    only(RuleKind.WAITING_CHATS, minutes=10)
+    only(RuleKind.OTHER)
+    factories.route(account := app())
     asked = turn(account)
     Conversation.objects.update(mode="human")
     shift(asked, state="skipped", reason=Reason.HUMAN, finished_at=0)
-    Message.objects.update(created_at=timezone.now() - timedelta(minutes=9))
     assert told(server) == []
-    Message.objects.update(created_at=timezone.now() - timedelta(minutes=11))
-    Delivery.objects.update(created_at=timezone.now() - timedelta(minutes=11))
-    assert told(server) == ["Account Acme app: chats wait for staff"]
     shift(asked, dismissed_at=0)
-    assert told(server) == ["Resolved: Account Acme app: chats wait for staff"]
+    assert told(server) == []
+    since, until = (timezone.now() - timedelta(minutes=minutes) for minutes in (25, 16))
+    assert Incident.objects.update(first_seen_at=since, opened_at=since, closed_at=until) == 1
+    assert told(server) == []
 
 
 def test_no_worker_sweeps(server: Recorder, only: Any, valkey: redis.Redis) -> None:

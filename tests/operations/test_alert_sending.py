@@ -334,10 +334,28 @@ def test_a_reminder_while_it_lasts(server: Recorder) -> None:
         AlertDelivery.objects.filter(state="sent").update(finished_at=timezone.now() - timedelta(hours=3))
         alerts.send_alerts()
     assert [text.splitlines()[0] for text in said(server)] == ["It", "Still active: It", "Still active: It"]
+    AlertDelivery.objects.filter(number=2).update(state="skipped", code="too_old", finished_at=timezone.now())
+    alerts.send_alerts()
+    assert len(said(server)) == 3, "not at once after one that was skipped"
+    AlertDelivery.objects.update(finished_at=timezone.now() - timedelta(hours=3))
+    alerts.send_alerts()
+    assert said(server)[3].splitlines()[0] == "Still active: It"
     Incident.objects.filter(pk=incident.pk).update(closed_at=timezone.now())
     for _time in range(2):
         alerts.send_alerts()
-    assert len(said(server)) == 4
+    assert len(said(server)) == 5
+
+
+def test_who_was_not_told_of_it_is_reminded_of_nothing(server: Recorder) -> None:
+    account = robot(server.url)
+    alert_channel("robot", account=account)
+    factories.alert_rule("account_down", reminder_hours=1)
+    about = {"account_id": account.pk, "code_params": {"name": "A", "because": "x"}}
+    factories.incident(f"account:{account.pk}", "account_down", **about)
+    for _time in range(2):
+        alerts.send_alerts()
+        AlertDelivery.objects.update(finished_at=timezone.now() - timedelta(hours=3))
+    assert states() == [("opened", "skipped", "own_channel")]
 
 
 def test_a_channel_gets_what_its_rules_say(server: Recorder, mailoutbox: list[EmailMessage]) -> None:
@@ -477,6 +495,44 @@ def test_what_staff_acknowledged_or_muted_is_not_sent(server: Recorder) -> None:
     alerts.send_alerts()
     assert server.requests == []
     assert states() == [("opened", "skipped", "acknowledged"), ("opened", "skipped", "muted")]
+    Incident.objects.update(closed_at=timezone.now())
+    alerts.send_alerts()
+    assert (server.requests, len(states())) == ([], 2)
+
+
+@pytest.mark.parametrize("how", [{"muted_to_end": True}, {"muted_until": True}, {"acknowledged_at": True}])
+def test_the_end_of_what_nobody_was_told_of_is_not_told(server: Recorder, how: dict[str, Any]) -> None:
+    """Quiet hours held the alert back, somebody dealt with it, and it ended before they did."""
+    channel = by_robot(server)
+    quiet_now(channel, -3, 3)
+    incident = factories.incident("x", "It")
+    alerts.send_alerts()
+    later = timezone.now() + timedelta(hours=1)
+    columns = {name: True if name == "muted_to_end" else later for name in how}
+    Incident.objects.filter(pk=incident.pk).update(**columns)
+    for _time in range(2):
+        alerts.send_alerts()
+        Incident.objects.filter(pk=incident.pk).update(closed_at=timezone.now())
+    AlertChannel.objects.update(quiet_from=None, quiet_until=None)
+    alerts.send_alerts()
+    code = "acknowledged" if "acknowledged_at" in how else "muted"
+    assert (server.requests, states()) == ([], [("opened", "skipped", code), ("resolved", "skipped", code)])
+
+
+def test_what_is_muted_for_an_hour_is_told_after_it_where_it_lasts(server: Recorder) -> None:
+    by_robot(server)
+    soon = timezone.now() + timedelta(minutes=30)
+    held_back = factories.incident("x", "It")
+    AlertDelivery.objects.create(incident=held_back, channel=AlertChannel.objects.get(), occasion="opened")
+    factories.incident("y", "Muted from the start", muted_until=soon)
+    factories.incident("z", "Over while muted", muted_until=soon, closed_at=timezone.now())
+    Incident.objects.filter(pk=held_back.pk).update(muted_until=soon)
+    alerts.send_alerts()
+    assert server.requests == []
+    Incident.objects.filter(closed_at=None).update(muted_until=timezone.now() - timedelta(seconds=1))
+    alerts.send_alerts()
+    (text,) = said(server)
+    assert ["\nIt\n" in text, "Muted from the start" in text, "Over" in text] == [True, True, False]
 
 
 def test_the_end_of_what_was_told_is_told_also_where_somebody_acknowledged_it(server: Recorder) -> None:

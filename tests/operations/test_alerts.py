@@ -74,6 +74,31 @@ def test_what_is_switched_off_is_nobodys_trouble() -> None:
     assert causes() == set()
 
 
+@pytest.mark.parametrize("deleted", [False, True])
+def test_what_staff_disable_or_delete_is_not_told_as_resolved(mailoutbox: list[EmailMessage], deleted: bool) -> None:
+    down, mended, away = app(), app(agent_id=7, columns={"name": "Mended"}), gateway(name="Home")
+    hook = endpoint(name="Desk", enabled=False, disabled_code="http_410")
+    for row in (down, mended, away):
+        row.set_state(Health.STOPPED, "40001")
+    incidents.update_incidents()
+    assert mailoutbox[0].subject == "[bridge] 4 problems"
+    mended.revive()
+    for row in (down, away, hook):
+        if deleted:
+            row.delete()
+        else:
+            type(row).objects.filter(pk=row.pk).update(enabled=False)
+    type(hook).objects.update(disabled_code="")
+    incidents.update_incidents()
+    told = {line for line in mailoutbox[1].body.splitlines() if ": " in line}
+    assert told == {
+        "No longer watched: Account Acme app is down",
+        "Resolved: Account Mended is down",
+        "No longer watched: Gateway Home is down",
+        "No longer watched: Webhook Desk was disabled",
+    }
+
+
 def test_failures_with_one_cause_are_one_incident(mailoutbox: list[EmailMessage]) -> None:
     first, second = app(), bot()
     failed = [to_send(first, str(number)) for number in range(3)]

@@ -42,8 +42,8 @@ class Item:
 
     @property
     def is_withdrawn(self) -> bool:
-        """Whether it ended only because its rule was disabled or deleted."""
-        return bool(getattr(self.incident, "without_rule", False))
+        """Whether it ended only because its rule, or what it is about, was disabled or deleted."""
+        return bool(getattr(self.incident, "is_withdrawn", False))
 
     @property
     def lines(self) -> list[str]:

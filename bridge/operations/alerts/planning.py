@@ -5,20 +5,23 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import Q
+from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
 
 from bridge.models import AlertDelivery, AlertRule, Incident, Route, RuleKind
+from bridge.models.alerts import FINDING
 from bridge.models.incidents import select_muted
 from bridge.operations.alerts import channels
 
 if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
     from bridge.models import AlertChannel
 
 Occasion, AlertState = AlertDelivery.Occasion, AlertDelivery.State
 # Somebody who sets up a channel today needs no alert of an incident that was resolved longer ago than this.
 MAX_AGE = timedelta(days=1)
-# The codes of incidents → the kind of the rules that match them; those of `FINDING` are found by the rules themselves.
+# The codes of incidents → the kind of the rules that match them. Of a kind of `FINDING`, rules tell of what they find themselves instead.
 MATCHED_CODES = {
     "account_down": RuleKind.ACCOUNT_DOWN,
     "account_unreadable": RuleKind.ACCOUNT_DOWN,
@@ -56,8 +59,19 @@ def plan_alerts() -> None:
 
 
 def silenced() -> Q:
-    """The incidents that are muted: nothing is sent of them."""
+    """The incidents that are muted now: nothing is sent of them, and what waits goes on waiting."""
     return select_muted(timezone.now())
+
+
+def ended_silently() -> Q:
+    """The incidents that end, or ended, while they were muted: whoever was not told before is never told."""
+    return Q(muted_to_end=True) | Q(closed_at__isnull=False, muted_until__gt=F("closed_at"))
+
+
+def skipped_beginnings() -> QuerySet[AlertDelivery]:
+    """For a subquery: the first alert of the same incident by the same channel, where it was skipped."""
+    same = AlertDelivery.objects.filter(incident=OuterRef("incident"), channel=OuterRef("channel"))
+    return same.filter(occasion=Occasion.OPENED, state=AlertState.SKIPPED)
 
 
 def settled() -> Q:
@@ -77,7 +91,7 @@ class _Plan:
         incidents = list(
             Incident.objects.filter(self.recent)
             .exclude(code="alerts_off")
-            .exclude(silenced() | settled())
+            .exclude(silenced() | ended_silently() | settled())
             .order_by("id")
         )
         planned = set(
@@ -95,14 +109,18 @@ class _Plan:
         ]
 
     def reminders(self) -> list[AlertDelivery]:
+        """Remind so long after the last alert or reminder, also one that was skipped, but nobody who was not told of the beginning."""
         reminding = [rule for rule in self.rules if rule.reminder_hours]
         if not reminding:
             return []
-        told = AlertDelivery.objects.filter(incident__closed_at=None, channel__in=self.channels)
-        told = told.exclude(state=AlertState.SKIPPED).exclude(
+        told = AlertDelivery.objects.filter(incident__closed_at=None, channel__in=self.channels).exclude(
             incident__in=Incident.objects.filter(closed_at=None).filter(silenced() | settled())
         )
-        last = told.order_by("incident_id", "channel_id", "-number", "-id").distinct("incident_id", "channel_id")
+        last = (
+            told.exclude(Exists(skipped_beginnings()))
+            .order_by("incident_id", "channel_id", "-number", "-id")
+            .distinct("incident_id", "channel_id")
+        )
         return [
             self._build(row.incident, row.channel, Occasion.REMINDER, row.number + 1)
             for row in last.select_related("incident", "channel")
@@ -111,7 +129,7 @@ class _Plan:
 
     def recoveries(self) -> list[AlertDelivery]:
         """Whoever got the alert, or is to get it, is told of the end."""
-        over = Incident.objects.filter(closed_at__gt=timezone.now() - MAX_AGE).exclude(silenced())
+        over = Incident.objects.filter(closed_at__gt=timezone.now() - MAX_AGE)
         told = AlertDelivery.objects.filter(incident__in=over, channel__in=self.channels, occasion=Occasion.OPENED)
         told = told.exclude(state=AlertState.SKIPPED)
         done = AlertDelivery.objects.filter(incident__in=over, occasion=Occasion.RESOLVED)
@@ -165,19 +183,19 @@ class _Plan:
         if found_by is not None:
             return [rule for rule in self.rules if rule.pk == found_by]
         kind = MATCHED_CODES.get(incident.code, RuleKind.OTHER)
+        if kind in FINDING:  # its rules tell of what they found themselves
+            return []
         return [rule for rule in self.rules if rule.kind == kind and _covers(rule, incident)]
 
 
 def _covers(rule: AlertRule, incident: Incident) -> bool:
-    """Whether the incident is about the rule's accounts and codes, is bad and large enough, and has lasted long enough."""
+    """Whether the incident is about the rule's accounts and codes, and is bad and large enough."""
     accounts = {account.pk for account in rule.accounts.all()}
-    since = incident.first_seen_at or incident.opened_at
     return (
         (not accounts or incident.account_id is None or incident.account_id in accounts)
         and incident.severity >= rule.least_severity
         and (not rule.codes or incident.error_code in rule.codes)
         and (rule.least_count is None or incident.count >= rule.least_count)
-        and (rule.minutes is None or since <= timezone.now() - timedelta(minutes=rule.minutes))
     )
 
 

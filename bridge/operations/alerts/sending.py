@@ -12,19 +12,22 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, Subquery
 from django.utils import timezone, translation
 
 from accounts import lease
 from bridge.explanations.incidents import alert_error_of
-from bridge.models import AlertChannel, AlertDelivery, AlertMessage, AlertRule, Incident
+from bridge.models import AlertChannel, AlertDelivery, AlertMessage, Incident
 from bridge.operations.alerts import carriers, channels, planning
 from bridge.operations.alerts.composing import compose, compose_test
+from bridge.operations.alerts.endings import mark_withdrawn
 from bridge.runtime.db.outage import DB_UNAVAILABLE
 from bridge.security import logs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from django.db.models import QuerySet
 
     from bridge.operations.alerts.composing import Alert
 
@@ -39,6 +42,7 @@ LEASE_SECONDS = 300
 FIRST_PAUSE, LAST_PAUSE = timedelta(seconds=20), timedelta(minutes=15)
 # What is put into one message at most; the rest follows in the next.
 MAX_ALERTS = 200
+WITH_INCIDENT = ("incident__account", "incident__gateway", "incident__endpoint")
 
 
 def send_alerts() -> None:
@@ -107,24 +111,25 @@ def _take_waiting(channel: AlertChannel) -> list[AlertDelivery]:
     """Return what is to be sent now, oldest first. What need not be sent any more is marked as skipped."""
     waiting = AlertDelivery.objects.filter(channel=channel, state=AlertState.WAITING)
     _skip(waiting.filter(created_at__lt=timezone.now() - planning.MAX_AGE), "too_old")
-    for found, code in ((planning.silenced(), "muted"), (planning.settled(), "acknowledged")):
-        news = waiting if code == "muted" else waiting.exclude(occasion=Occasion.RESOLVED)
+    news = waiting.exclude(occasion=Occasion.RESOLVED)
+    for found, code in ((planning.ended_silently(), "muted"), (planning.settled(), "acknowledged")):
         _skip(news.filter(incident__in=Incident.objects.filter(found)), code)
-    rows = list(waiting.select_related("incident").order_by("id")[:MAX_ALERTS])
-    _mark_withdrawn([row.incident for row in rows])
+    _skip_untold_ends(waiting)
+    shown = waiting.exclude(incident__in=Incident.objects.filter(planning.silenced()))
+    rows = list(shown.select_related(*WITH_INCIDENT).order_by("id")[:MAX_ALERTS])
+    mark_withdrawn([row.incident for row in rows])
     return rows
+
+
+def _skip_untold_ends(waiting: QuerySet[AlertDelivery]) -> None:
+    """Tell nobody of the end of what they were not told of, for the same reason."""
+    untold = planning.skipped_beginnings()
+    ends = waiting.filter(Exists(untold), occasion=Occasion.RESOLVED)
+    ends.update(state=AlertState.SKIPPED, code=Subquery(untold.values("code")[:1]), finished_at=timezone.now())
 
 
 def _skip(rows: object, code: str) -> None:
     rows.update(state=AlertState.SKIPPED, code=code, finished_at=timezone.now())  # type: ignore[attr-defined]
-
-
-def _mark_withdrawn(incidents: Iterable[Incident]) -> None:
-    """Note on each incident whether the rule that found it is gone or disabled: then it did not end, it is only watched no more."""
-    enabled = set(AlertRule.objects.filter(enabled=True).values_list("pk", flat=True))
-    for incident in incidents:
-        rule = planning.rule_of(incident)
-        incident.without_rule = rule is not None and rule not in enabled  # type: ignore[attr-defined]
 
 
 def _store_message(channel: AlertChannel, alert: Alert, *, is_test: bool = False) -> AlertMessage:

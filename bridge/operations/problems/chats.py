@@ -13,7 +13,8 @@ from bridge.operations.problems.problem import Problem
 from bridge.operations.problems.sql import CHATS_FOR_STAFF, UNMAPPED_CHATS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
 
     from bridge.operations.problems.problem import Names
     from bridge.operations.problems.sql import WaitingChat
@@ -35,9 +36,10 @@ def list_unmapped(account: int | None = None) -> list[WaitingChat]:
     return UNMAPPED_CHATS.fetch(since=timezone.now() - MAX_AGE, account=account)
 
 
-def list_for_staff(account: int | None = None) -> list[WaitingChat]:
-    """Return the chats that wait for staff, longest waiting first; account: only of this one."""
-    return CHATS_FOR_STAFF.fetch(account=account)
+def list_for_staff(account: int | None = None, before: datetime | None = None) -> list[WaitingChat]:
+    """Return the chats that wait for staff, longest waiting first; account: only of this one; before: only what has waited since then."""
+    found = CHATS_FOR_STAFF.fetch(account=account)
+    return [chat for chat in found if chat.first <= before] if before else found
 
 
 def _by_account(cause: str, code: str, chats: list[WaitingChat], names: Names) -> Iterator[Problem]:
@@ -46,18 +48,20 @@ def _by_account(cause: str, code: str, chats: list[WaitingChat], names: Names) -
     for chat in chats:
         accounts.setdefault(chat.account_id, []).append(chat)
     for pk, waiting in accounts.items():
-        messages = sum(chat.messages for chat in waiting)
-        params = {"name": names.accounts.get(pk, ""), "chats": len(waiting), "count": messages}
-        yield Problem(
-            f"{cause}:{pk}",
-            code,
-            params,
-            account_id=pk,
-            conversation_id=waiting[0].conversation_id if len(waiting) == 1 else None,
-            count=len(waiting),
-            first_seen_at=min(chat.first for chat in waiting),
-            last_seen_at=max(chat.last for chat in waiting),
-        )
+        columns = describe_chats(waiting)
+        params = {"name": names.accounts.get(pk, ""), **columns.pop("params")}
+        yield Problem(f"{cause}:{pk}", code, params, account_id=pk, **columns)
+
+
+def describe_chats(waiting: Sequence[WaitingChat]) -> dict[str, Any]:
+    """Return the columns of a problem that is about these chats, at least one, with its parameters `chats` and `count` (of messages)."""
+    return {
+        "params": {"chats": len(waiting), "count": sum(chat.messages for chat in waiting)},
+        "conversation_id": waiting[0].conversation_id if len(waiting) == 1 else None,
+        "count": len(waiting),
+        "first_seen_at": min(chat.first for chat in waiting),
+        "last_seen_at": max(chat.last for chat in waiting),
+    }
 
 
 def find_held(names: Names) -> Iterator[Problem]:

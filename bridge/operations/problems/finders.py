@@ -67,7 +67,7 @@ class Look:
 
 
 def look() -> Look:
-    """Look for everything that is wrong now, in about thirty queries. Raises an error of DB_UNAVAILABLE."""
+    """Look for everything that is wrong now, in about forty queries. Raises an error of DB_UNAVAILABLE."""
     names, result = Names.load(), Look()
     for finder in FINDERS:
         for found in _run(finder, names):

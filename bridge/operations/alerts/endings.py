@@ -1,0 +1,45 @@
+"""Why an incident ended: its problem is gone, or nobody looks for it any more because staff disabled or deleted what it is about."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bridge.models import AlertChannel, AlertRule
+from bridge.operations.alerts.planning import rule_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bridge.models import Incident
+
+# How causes begin that are about an account, a gateway or a webhook: without one of them it was deleted.
+ABOUT_A_ROW = (
+    "account", "calls", "chats", "dead", "gateway", "held", "hook", "quota", "rule", "turns", "uncertain", "unmapped", "unreadable",
+)  # fmt: skip
+# These are found whether what they are about is enabled or not.
+FOUND_ANYWAY = (
+    "account_failures", "gateway_failures", "webhook_failures", "uncertain", "review_waiting", "window_closed",
+)  # fmt: skip
+
+
+def mark_withdrawn(incidents: Sequence[Incident]) -> None:
+    """Note on each incident whether it did not end, but is only watched no more."""
+    rules = set(AlertRule.objects.filter(enabled=True).values_list("pk", flat=True))
+    channels = set(AlertChannel.objects.filter(enabled=True).values_list("pk", flat=True))
+    for incident in incidents:
+        rule, channel = rule_of(incident), _channel_of(incident)
+        is_unwatched = (rule is not None and rule not in rules) or (channel is not None and channel not in channels)
+        incident.is_withdrawn = is_unwatched or _is_about_nothing_enabled(incident)  # type: ignore[attr-defined]
+
+
+def _channel_of(incident: Incident) -> int | None:
+    kind, _colon, number = incident.cause.partition(":")
+    return int(number) if kind == "alert_channel" else None
+
+
+def _is_about_nothing_enabled(incident: Incident) -> bool:
+    row = incident.account or incident.gateway or incident.endpoint
+    if row is None:
+        words = incident.cause.split(":")
+        return words[0] in ABOUT_A_ROW and "None" not in words
+    return not row.enabled and incident.code not in FOUND_ANYWAY

@@ -6,14 +6,17 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from auditlog.models import LogEntry
 from django.contrib.auth.models import User
 from django.contrib.messages import get_messages
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
-from bridge.admin.conversations import transcript
+from bridge.admin.conversations import composer, transcript
 from bridge.models import Conversation, Delivery, FallbackSender, Message
 from bridge.operations import replay
 from bridge.operations.unanswered import find_skip_reasons, find_unanswered
@@ -21,8 +24,6 @@ from tests.support import factories
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from django.test import Client
 
 
 def url(name: str, *args: Any) -> str:
@@ -85,6 +86,55 @@ def test_staff_send_text_and_files(boss: Client) -> None:
     with sent.attachments.get().file.open() as stored:
         assert stored.read() == b"first this, then that"
     assert Delivery.objects.filter(message=sent, state="pending").count() == 2
+
+
+def page_key(page: str) -> str:
+    [key] = re.findall(r'name="key" value="([0-9a-f]{32})"', page)
+    return str(key)
+
+
+def test_what_a_page_sends_twice_is_one_message_and_one_line_in_the_audit_log(boss: Client) -> None:
+    person = factories.conversation(factories.account(), "zhangsan")
+    page = boss.get(url("change", person.pk)).content.decode()
+    said = {"text": "Here is the plan", "key": page_key(page)}
+    for _time in range(2):
+        upload = SimpleUploadedFile("plan.txt", b"first this, then that")
+        assert boss.post(url("send", person.pk), {**said, "uploads": [upload]}).status_code == 302
+    assert Message.objects.get().text == "Here is the plan"
+    assert LogEntry.objects.filter(additional_data__action="sent a message").count() == 1
+    # Other words, or another file, from a page that the browser kept; and the same words from the page as it is now.
+    boss.post(url("send", person.pk), {**said, "text": "No, this one"})
+    boss.post(url("send", person.pk), {**said, "uploads": [SimpleUploadedFile("plan.txt", b"first that, then this")]})
+    boss.post(
+        url("send", person.pk),
+        {"text": "No, this one", "key": page_key(boss.get(url("change", person.pk)).content.decode())},
+    )
+    assert Message.objects.count() == 4
+    assert page_key(page) != page_key(boss.get(url("change", person.pk)).content.decode())
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_a_page_sends_twice_at_once_is_one_message(admin_user: User) -> None:
+    person = factories.conversation(factories.account(), "zhangsan")
+
+    def send() -> None:
+        client = Client()
+        client.force_login(admin_user)
+        assert client.post(url("send", person.pk), {"text": "once", "key": "k" * 32}).status_code == 302
+
+    factories.at_once(*[send] * 4)
+    assert Message.objects.count() == 1
+    assert LogEntry.objects.filter(additional_data__action="sent a message").count() == 1
+
+
+def test_a_note_that_comes_twice_is_one(boss: Client) -> None:
+    person = factories.conversation(factories.account(), "zhangsan")
+    for text in ("call back", "call back", "call back today"):
+        boss.post(url("note", person.pk), {"text": text})
+    assert list(person.entries.order_by("id").values_list("text", flat=True)) == ["call back", "call back today"]
+    person.entries.update(created_at=timezone.now() - composer.SAME_NOTE)
+    boss.post(url("note", person.pk), {"text": "call back"})
+    assert person.entries.count() == 3
 
 
 def test_nothing_to_send_is_said_at_the_form(boss: Client, world: factories.World) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from datetime import timedelta
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from django import forms
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import F, Q
 from django.forms.fields import InvalidJSONInput
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import gettext_noop
 
@@ -16,7 +21,7 @@ from accounts.channels import build_channel
 from bridge.admin.base import user_of
 from bridge.admin.conversations.uploads import ManyFiles
 from bridge.models import CannedAnswer, Conversation, Message
-from bridge.people import entries
+from bridge.people import entries, peers
 from bridge.people.entries import LONGEST_NOTE
 from bridge.pipeline.outbound import outbox
 from bridge.pipeline.outbound.recipients import count_people, recipients_text
@@ -30,6 +35,8 @@ if TYPE_CHECKING:
 
 # So many canned answers are offered in one conversation.
 MOST_OFFERED = 200
+# A note with the same words by the same colleague within this time is the same one, sent twice.
+SAME_NOTE = timedelta(minutes=1)
 # Kinds that follow from the chosen file.
 FILE_KINDS = frozenset({"image", "voice", "video", "file"})
 # A Mini Program's card may have a picture.
@@ -53,6 +60,10 @@ class JsonField(forms.JSONField):
             return InvalidJSONInput(data)
 
 
+def _make_key() -> str:
+    return uuid4().hex
+
+
 class SendForm(forms.Form):
     text = forms.CharField(
         label=_("Message"), required=False, widget=forms.Textarea(attrs={"rows": 3}), max_length=100_000
@@ -65,6 +76,10 @@ class SendForm(forms.Form):
         widget=forms.Textarea(attrs={"rows": 6, "spellcheck": "false", "placeholder": DATA_EXAMPLE}),
     )
 
+    # Of the page as it was opened: what is sent from it twice, by a double click or a key that is held down, is one message.
+    key = forms.CharField(
+        required=False, max_length=64, initial=_make_key, widget=forms.HiddenInput(attrs={"autocomplete": "off"})
+    )
     people = forms.CharField(label=_("How many people this goes to"), required=False)
 
     def __init__(self, conversation: Conversation, *args: Any, **kwargs: Any) -> None:
@@ -116,6 +131,19 @@ class SendForm(forms.Form):
             self.add_error(name, why)
 
     @property
+    def idempotency_key(self) -> str:
+        """A page that the browser kept may send something else with its old key, so what is sent is a part of it. Empty: none is given."""
+        given = self.cleaned_data
+        if not given["key"]:
+            return ""
+        digest = sha256(json.dumps([given["text"], given["kind"], given["details"]]).encode())
+        for file in given["uploads"]:
+            digest.update(f"{file.name}:{file.size}".encode())
+            for piece in file.chunks():
+                digest.update(piece)
+        return f"{given['key']}:{digest.hexdigest()}"
+
+    @property
     def content(self) -> Content:
         given = self.cleaned_data
         if given["kind"]:
@@ -143,22 +171,31 @@ def list_canned_answers(account_id: int) -> list[CannedAnswer]:
 
 @transaction.atomic
 def add_note(conversation: Conversation, form: NoteForm, request: HttpRequest) -> None:
-    """Store a note among staff. The audit log says that there is one, and not what it says."""
-    entries.add_entry(conversation, entries.Kind.NOTE, user_of(request), form.cleaned_data["text"])
+    """Store a note among staff, once where it comes twice. The audit log says that there is one, and not what it says."""
+    peers.lock_peer(conversation.account_id, conversation.peer_kind, conversation.peer_id)
+    same = {"kind": entries.Kind.NOTE, "by": user_of(request), "text": form.cleaned_data["text"]}
+    if conversation.entries.filter(**same, created_at__gt=timezone.now() - SAME_NOTE).exists():
+        return
+    entries.add_entry(conversation, **same)
     audit.log_action(gettext_noop("wrote a note"), [conversation])
 
 
-def send(request: HttpRequest, conversation: Conversation, form: SendForm) -> Message:
-    """Raises PermissionDenied, CannotSend."""
+def send(request: HttpRequest, conversation: Conversation, form: SendForm) -> bool:
+    """Store the message, in the caller's transaction. Return whether it is new. Raises PermissionDenied, CannotSend."""
     if form.people_count != 1 and not user_of(request).has_perm("bridge.send_to_many"):
         raise PermissionDenied
-    return outbox.send(
-        conversation.account,
-        conversation.peer_kind,
-        conversation.peer_id,
+    place = conversation.account, conversation.peer_kind, conversation.peer_id
+    sender: dict[str, Any] = {"source": Message.Source.STAFF, "client": f"staff:{request.user.pk}"}
+    peers.lock_peer(conversation.account_id, *place[1:])
+    key = form.idempotency_key
+    if key and Message.objects.filter(**sender, account=place[0], direction="out", idempotency_key=key).exists():
+        return False
+    outbox.send_within(
+        *place,
         form.content,
-        source=Message.Source.STAFF,
-        client=f"staff:{request.user.pk}",
+        **sender,
+        key=key,
         files=form.cleaned_data["uploads"],
         several=form.people_count != 1,
     )
+    return True

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import gettext_noop
@@ -234,14 +235,18 @@ class ConversationAdmin(BridgeAdmin[Conversation]):
         form = SendForm(conversation, request.POST, request.FILES)
         if form.is_valid():
             try:
-                composer.send(request, conversation, form)
+                self._send(request, conversation, form)
             except outbox.CannotSend as refused:
                 form.add_error(None, str(refused))
             else:
-                self.log_change(request, conversation, gettext_noop("sent a message"))
-                audit.log_action(gettext_noop("sent a message"), [conversation])
                 return None
         return self.show(request, conversation, form)
+
+    @transaction.atomic
+    def _send(self, request: HttpRequest, conversation: Conversation, form: SendForm) -> None:
+        if composer.send(request, conversation, form):
+            self.log_change(request, conversation, gettext_noop("sent a message"))
+            audit.log_action(gettext_noop("sent a message"), [conversation])
 
 
 def _list_unanswered(conversation: Conversation) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-// Writing in a conversation: Ctrl+Enter (⌘+Enter) sends; /shortcut and the list insert a canned answer where the cursor is.
+// Writing in a conversation: Ctrl+Enter (⌘+Enter) sends, once however long it is held; /shortcut and the list insert a canned answer where the cursor is.
 "use strict";
 
 function insertText(area, from, to, text) {
@@ -29,12 +29,24 @@ function offerCanned(area, list) {
   });
 }
 
+// A form is sent once. After a while it may be sent again, because the network may have lost it; the server knows a repetition by its key.
+const SENT_MS = 10000;
+function sendOnce(form) {
+  form.addEventListener("submit", (event) => {
+    if (form.dataset.sent) { event.preventDefault(); return; }
+    form.dataset.sent = "1";
+    setTimeout(() => delete form.dataset.sent, SENT_MS);
+  });
+  addEventListener("pageshow", () => delete form.dataset.sent);
+}
+
 document.addEventListener("DOMContentLoaded", () => {
+  for (const form of document.querySelectorAll(".b-send, .b-note-form form")) sendOnce(form);
   for (const area of document.querySelectorAll(".b-send textarea[name=text], .b-note-form textarea")) {
     area.addEventListener("keydown", (event) => {
       if (event.key !== "Enter" || event.isComposing || !(event.ctrlKey || event.metaKey)) return;
       event.preventDefault();
-      area.form.requestSubmit();
+      if (!event.repeat) area.form.requestSubmit();
     });
   }
   const area = document.querySelector(".b-send textarea[name=text]"), list = document.getElementById("canned");

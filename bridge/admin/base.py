@@ -112,6 +112,7 @@ class BridgeAdmin(TitledAdmin[Row]):
 
     def search_results(self, request: HttpRequest, rows: Any, found: SearchResult, by: str = "pk") -> tuple[Any, bool]:
         """Return the result of get_search_results, and say what the search left out. by: the field that has the ids of the results."""
+        request.search_note = found.note  # type: ignore[attr-defined]  # read by ListAdmin, for the list's file
         if found.note and request.method == "GET":  # where the list is shown
             messages.info(request, found.note)
         return rows.filter(**{f"{by}__in": found.ids}), False

@@ -100,14 +100,18 @@ def list_columns(page_admin: ListPage, request: HttpRequest) -> list[Column]:
     return [column for column in page_admin.exported if reads or not column.is_content]
 
 
-def stream(page_admin: ListPage, request: HttpRequest, rows: QuerySet[Any], query: str) -> StreamingHttpResponse:
+def stream(
+    page_admin: ListPage, request: HttpRequest, rows: QuerySet[Any], query: str, left_out: str = ""
+) -> StreamingHttpResponse:
     """Return the file of these rows. query: the filter, for the audit log, where a line is stored before the first row is sent.
+
+    left_out: what the search did not find, as a sentence; it is the last line of the file, and the audit log says that it is not whole.
 
     The server reads a response piece by piece on any of its threads, and returns the connection after each. So the language and the zone of
     the reader are set for each page, and no cursor of the database stays open from one to the next.
     """
     entry = audit.log_download(page_admin.model, page_admin.list_name, query)
-    pages = _write_pages(page_admin, request, _prepare(page_admin, rows))
+    pages = _write_pages(page_admin, request, _prepare(page_admin, rows), left_out)
     language, zone = translation.get_language(), timezone.get_current_timezone()
 
     def read_next() -> tuple[int, str] | None:
@@ -115,23 +119,25 @@ def stream(page_admin: ListPage, request: HttpRequest, rows: QuerySet[Any], quer
             return next(pages, None)
 
     name = f"{page_admin.file_name}-{timezone.localdate().isoformat()}"
-    return csv_file.build_response(name, _count_rows(iter(read_next, None), entry))
+    return csv_file.build_response(name, _count_rows(iter(read_next, None), entry, left_out))
 
 
-def _count_rows(pages: Iterator[tuple[int, str]], entry: int) -> Iterator[str]:
+def _count_rows(pages: Iterator[tuple[int, str]], entry: int, left_out: str) -> Iterator[str]:
     """Yield the text of the pages; at the end, also of somebody who does not wait for it, store how many rows were sent."""
     count, is_whole = 0, False
     try:
         for size, text in pages:
             count += size
             yield text
-        is_whole = True
+        is_whole = not left_out
     finally:
         audit.finish_download(entry, count, is_whole=is_whole)
 
 
-def _write_pages(page_admin: ListPage, request: HttpRequest, rows: QuerySet[Any]) -> Iterator[tuple[int, str]]:
-    """Yield how many rows each page has, and its text."""
+def _write_pages(
+    page_admin: ListPage, request: HttpRequest, rows: QuerySet[Any], left_out: str
+) -> Iterator[tuple[int, str]]:
+    """Yield how many rows each page has, and its text; at the end what was left out."""
     wanted = list_columns(page_admin, request)
     head = csv_file.format_lines([[column.find_label(page_admin) for column in wanted]])
     text, found = csv_file.ENCODING_MARK + head, _read_page(rows)
@@ -140,8 +146,10 @@ def _write_pages(page_admin: ListPage, request: HttpRequest, rows: QuerySet[Any]
         lines = [[column.find_value(page_admin, row) for column in wanted] for row in found]
         yield len(found), text + csv_file.format_lines(lines)
         if len(found) < PAGE_ROWS:
-            return
+            break
         text, found = "", _read_page(rows.filter(pk__lt=found[-1].pk))
+    if left_out:
+        yield 0, csv_file.format_lines([[left_out]])
 
 
 def _read_page(rows: QuerySet[Any]) -> list[Any]:

@@ -47,7 +47,9 @@ class TimeFilter(admin.ListFilter):
     @property
     def wrong(self) -> bool:
         """Whether something was given that is no time."""
-        return any(name in self.used_parameters and not self._read(name) for name in ("from", "to"))
+        day = str(self.used_parameters.get("day", ""))
+        is_day = not day or day in dict(_SPANS) or parse_days(day) is not None
+        return not is_day or any(name in self.used_parameters and not self._read(name) for name in ("from", "to"))
 
     def has_output(self) -> bool:
         return True
@@ -83,10 +85,15 @@ class TimeFilter(admin.ListFilter):
         return search.before(rows, moment)
 
     def _read(self, name: str) -> datetime | None:
-        """Return the time that a field of from–to has, as browsers send it: 2026-11-28T14:00, in the zone of the page."""
+        """Return the time that a field of from–to has, as browsers send it: 2026-11-28T14:00, in the zone of the page.
+
+        None also where it has no year from 1 to 9999 in this zone.
+        """
         try:
             found = parse_datetime(str(self.used_parameters.get(name, "")))
-            return timezone.make_aware(found) if found and timezone.is_naive(found) else found
+            if found and timezone.is_naive(found):
+                return timezone.make_aware(found)
+            return found and timezone.localtime(found)
         except (ValueError, OverflowError):
             return None
 

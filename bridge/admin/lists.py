@@ -81,7 +81,8 @@ class ListAdmin(ModelAdmin[Row]):
         if stale := saved_filters.list_stale(found):
             messages.error(request, saved_filters.describe_stale(stale))
             return HttpResponseRedirect(self.list_address(saved_filters.normalise(request.GET)))
-        return export.stream(self, request, found.queryset, saved_filters.without_search(request.GET))
+        query, left_out = saved_filters.without_search(request.GET), _find_search_note(request)
+        return export.stream(self, request, found.queryset, query, left_out)
 
     def save_filter_view(self, request: HttpRequest) -> HttpResponse:
         self._require_list(request)
@@ -120,6 +121,7 @@ class ListAdmin(ModelAdmin[Row]):
             "address": self.list_address(""),
             "filters": saved_filters.show_filters(request, self.list_name, query),
             "may_export": request.user.has_perm(EXPORT),
+            "left_out": _find_search_note(request),
             "may_share": request.user.has_perm(saved_filters.SHARE),
             "problem": saved_filters.describe_stale(stale) if stale else "",
         }
@@ -129,3 +131,8 @@ class ListAdmin(ModelAdmin[Row]):
         if not self.has_view_or_change_permission(request):
             raise PermissionDenied
         request.GET = QueryDict(saved_filters.normalise(request.GET))
+
+
+def _find_search_note(request: HttpRequest) -> str:
+    """Return what the search of this list left out, as a sentence; empty: nothing, or there was none."""
+    return str(getattr(request, "search_note", ""))

@@ -29,22 +29,22 @@ MOST_FILTERS = 20
 
 
 class Action(NamedTuple):
-    """Something that staff do on a page of its own. name: the address's name within the admin."""
+    """Something that staff do on a page of its own. name: the address's name within the admin; permissions: it needs all of them."""
 
     title: _StrOrPromise
     name: str
-    permission: str
+    permissions: tuple[str, ...]
 
 
 ACTIONS = (
-    Action(_("Add an account"), "accounts_channelaccount_add", "accounts.add_channelaccount"),
-    Action(_("Add a gateway"), "openclaw_gateway_add", "openclaw.add_gateway"),
-    Action(_("Add a mapping"), "bridge_route_add", "bridge.add_route"),
-    Action(_("Test routing"), "bridge_route_explain", "bridge.view_route"),
-    Action(_("Add a webhook"), "bridge_webhookendpoint_add", "bridge.add_webhookendpoint"),
-    Action(_("Add a canned answer"), "bridge_cannedanswer_add", "bridge.add_cannedanswer"),
-    Action(_("Add a member of staff"), "auth_user_add", "auth.add_user"),
-    Action(_("Change my password"), "password_change", ""),
+    Action(_("Add an account"), "accounts_channelaccount_add", ("accounts.add_channelaccount",)),
+    Action(_("Add a gateway"), "openclaw_gateway_add", ("openclaw.add_gateway",)),
+    Action(_("Add a mapping"), "bridge_route_add", ("bridge.add_route",)),
+    Action(_("Test routing"), "bridge_route_explain", ("bridge.view_route",)),
+    Action(_("Add a webhook"), "bridge_webhookendpoint_add", ("bridge.add_webhookendpoint",)),
+    Action(_("Add a canned answer"), "bridge_cannedanswer_add", ("bridge.send_message",)),
+    Action(_("Add a member of staff"), "auth_user_add", ("auth.add_user", "auth.change_user")),
+    Action(_("Change my password"), "password_change", ()),
 )
 # Kind of a row → its icon, what it is called, and the name of its page.
 ROWS: dict[str, tuple[str, _StrOrPromise, str]] = {
@@ -83,7 +83,7 @@ def _find_pages(request: HttpRequest, term: str) -> Iterator[Result]:
         if folded in str(page["title"]).casefold():
             yield Result(str(page["title"]), str(_("page")), str(page["link"]), str(page["icon"]))
     for action in ACTIONS:
-        if folded in str(action.title).casefold() and _may(request, action.permission):
+        if folded in str(action.title).casefold() and user_of(request).has_perms(action.permissions):
             yield Result(str(action.title), str(_("action")), reverse(f"admin:{action.name}"), "bolt")
 
 
@@ -116,4 +116,4 @@ def _describe_code(hit: palette.Hit) -> Result:
 
 
 def _may(request: HttpRequest, permission: str) -> bool:
-    return not permission or user_of(request).has_perm(permission)
+    return user_of(request).has_perm(permission)

@@ -26,6 +26,7 @@ from bridge.operations.figures.reports import (
     Report,
     build_report,
     default_range,
+    is_range,
 )
 from bridge.ui import csv_file
 
@@ -50,7 +51,7 @@ class RangeForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         found: dict[str, Any] = super().clean() or {}
         first, last = found.get("first"), found.get("last")
-        if first and last and not timedelta(0) <= last - first < timedelta(days=MOST_DAYS):
+        if first and last and not is_range(first, last):
             raise forms.ValidationError(
                 _("The range must end after it begins, and be no longer than %(days)d days.") % {"days": MOST_DAYS}
             )

@@ -12,7 +12,7 @@ from rest_framework.response import Response
 
 from bridge.api.base import ApiView
 from bridge.operations import dashboard
-from bridge.operations.figures.reports import MOST_DAYS, MOST_ROWS, Grouping, build_report, default_range
+from bridge.operations.figures.reports import MOST_DAYS, MOST_ROWS, Grouping, build_report, default_range, is_range
 
 if TYPE_CHECKING:
     from rest_framework.request import Request
@@ -78,7 +78,7 @@ class RangeSerializer(serializers.Serializer[Any]):
     def validate(self, given: dict[str, Any]) -> dict[str, Any]:
         first, last = default_range()
         found = {"first": first, "last": last, **given}
-        if not 0 <= (found["last"] - found["first"]).days < MOST_DAYS:
+        if not is_range(found["first"], found["last"]):
             text = _("The range must end after it begins, and be no longer than %(days)d days.") % {"days": MOST_DAYS}
             raise serializers.ValidationError({"last": text})
         return found

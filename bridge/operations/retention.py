@@ -34,6 +34,7 @@ from bridge.models import (
     Attachment,
     AttachmentState,
     ContactRequest,
+    ConversationEntry,
     CustomerMessage,
     Delivery,
     Incident,
@@ -96,7 +97,8 @@ def delete_orphan_files() -> int:
 
 
 def delete_history() -> None:
-    """Delete expired sessions and tokens, old incidents, replays and logins, changes of state, messages to customers, requests and gaps.
+    """Delete what is old beside the messages: sessions and tokens, incidents, replays and logins, changes of state; and of each account
+    messages to customers, requests, gaps and notes.
 
     A request that waits for staff stays, as a message does about which something is open.
 
@@ -114,9 +116,17 @@ def delete_history() -> None:
         decided = Q(state__in=(ContactRequest.State.ACCEPTED, ContactRequest.State.DISMISSED))
         ContactRequest.objects.filter(decided, account=account, created_at__lt=before).delete()
         ConnectionGap.objects.filter(account=account, until__lt=before).delete()  # their messages are gone too
+        _delete_entries(account, before)
     for model in (AccessFailureLog, AccessLog):
         model.objects.filter(attempt_time__lt=long_ago).delete()
     AccessAttempt.objects.filter(attempt_time__lt=timezone.now() - FAILED_LOGIN_AGE).delete()
+
+
+def _delete_entries(account: ChannelAccount, before: object) -> None:
+    """Delete notes, and what became of conversations: they repeat what people wrote, as the reason of an agent that hands over."""
+    old = ConversationEntry.objects.filter(conversation__account=account, created_at__lt=before)
+    while ids := list(old.order_by().values_list("pk", flat=True)[:BATCH]):
+        ConversationEntry.objects.filter(pk__in=ids).delete()
 
 
 def _accounts_with_retention() -> QuerySet[ChannelAccount]:

@@ -49,7 +49,7 @@ NUMBER = re.compile(r"#?([0-9]{1,18})")
 
 @dataclass(frozen=True)
 class SearchResult:
-    """ids: primary keys, at most MAX_FOUND; note: a sentence about what was not searched, or empty."""
+    """ids: primary keys, at most MAX_FOUND; note: a sentence about what was not searched or is left out, or empty."""
 
     ids: list[int]
     note: str = ""
@@ -88,11 +88,11 @@ def conversations(rows: QuerySet[Conversation], term: str, *, in_text: bool = Fa
 
 def contacts(rows: QuerySet[Contact], term: str, *, in_text: bool = False) -> SearchResult:  # noqa: ARG001
     """Return people by a part of the name or of the platform's id, or by what names a message of theirs."""
-    people = set(_find_named(term).exclude(sender="").values_list("account_id", "sender"))
-    theirs = rows.filter(
-        account__in={account for account, _id in people}, external_id__in={each for _a, each in people}
-    )
-    return _first(_union([_contacts(rows, term), theirs]), _beginnings(term))
+    people: dict[int, set[str]] = {}
+    for account, person in _find_named(term).exclude(sender="").values_list("account_id", "sender"):
+        people.setdefault(account, set()).add(person)
+    theirs = [rows.filter(account=account, external_id__in=persons) for account, persons in people.items()]
+    return _first(_union([_contacts(rows, term), *theirs]), _beginnings(term))
 
 
 def holding(rows: QuerySet[Message], term: str) -> QuerySet[Message]:

@@ -19,6 +19,7 @@ from accounts.fields import Encrypted
 from bridge.admin import export
 from bridge.admin.lists import ListAdmin
 from bridge.models import Conversation, Delivery, Message
+from bridge.ui import search
 from tests.support import factories
 
 if TYPE_CHECKING:
@@ -109,6 +110,25 @@ def test_a_file_has_what_the_list_shows_with_its_filter_and_search(
     found = rows_of(boss, page.removesuffix("_changelist"), query)
     assert [int(row["Number"]) for row in found] == sorted(listed, reverse=True)
     assert len(listed) < len(shown(boss, page, ""))
+
+
+def test_a_file_of_a_search_that_was_cut_says_so_and_the_audit_log_too(
+    boss: Client, world: factories.World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "MAX_FOUND", 2)
+    said = [factories.message(world.person, "invoice", f"I{number}") for number in range(3)]
+    listed = boss.get(reverse("admin:bridge_message_changelist"), {"q": "invoice"}).content.decode()
+    note = "These are the newest 2 results."
+    assert f'title="{note}' in listed
+    *found, last = rows_of(boss, "bridge_message", "q=invoice")
+    assert [int(row["Number"]) for row in found] == [said[2].pk, said[1].pk]
+    assert last["Number"].startswith(note)
+    download = LogEntry.objects.filter(action=LogEntry.Action.ACCESS).latest("pk").additional_data["download"]
+    assert (download["rows"], download["is_whole"]) == (2, False)
+
+    Message.objects.filter(pk=said[0].pk).delete()
+    assert len(rows_of(boss, "bridge_message", "q=invoice")) == 2
+    assert LogEntry.objects.filter(action=LogEntry.Action.ACCESS).latest("pk").additional_data["download"]["is_whole"]
 
 
 def test_the_right_to_download_is_one_of_its_own(staff: Callable[..., Client], world: factories.World) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.urls import reverse
 
+from bridge.admin import palette
 from bridge.models import Delivery, Message
 from bridge.ui import palette as rows
 from tests.support import factories
@@ -112,3 +113,11 @@ def test_an_answer_costs_few_queries(boss: Client, world: factories.World, djang
     """Two for the rows, and two for the session and its user."""
     with django_assert_max_num_queries(5):
         found(boss, "front")
+
+
+@pytest.mark.parametrize("action", palette.ACTIONS, ids=lambda each: each.name)
+def test_each_action_is_found_with_the_rights_that_it_names(staff: Callable[..., Client], action: Any) -> None:
+    """The rights exist, and they open the page."""
+    client = staff(*action.permissions)
+    assert found(client, str(action.title)) == {page(action.name): str(action.title)}
+    assert client.get(page(action.name)).status_code == 200

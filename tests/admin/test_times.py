@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from auditlog.models import LogEntry
 from django.urls import reverse
 from django.utils import timezone
 
@@ -56,6 +57,49 @@ def test_what_is_no_time_lists_nothing_and_says_so(boss: Client, world: World) -
     answer = boss.get(reverse("admin:bridge_message_changelist"), {"from": "yesterday at two"})
     assert list(answer.context["cl"].result_list) == []
     assert "Enter a date with a time" in answer.content.decode()
+
+
+EXTREMES = [
+    "9999-12-31T23:59:00Z",
+    "9999-12-31T23:59",
+    "0001-01-01T00:00",
+    "0001-01-01T00:00:00+14:00",
+    "0001-01-01T00:00:00Z",
+]
+TIMED = [
+    "bridge_message_changelist",
+    "bridge_delivery_changelist",
+    "bridge_delivery_dead_letters",
+    "bridge_conversation_changelist",
+]
+
+
+@pytest.mark.parametrize("name", TIMED)
+@pytest.mark.parametrize("moment", EXTREMES)
+@pytest.mark.parametrize("zone", ["Asia/Shanghai", "America/Los_Angeles"])
+def test_the_first_and_last_times_there_are_break_no_list(boss: Client, name: str, moment: str, zone: str) -> None:
+    with timezone.override(zone):
+        for end in ("from", "to"):
+            assert boss.get(reverse(f"admin:{name}"), {end: moment}).status_code == 200
+
+
+@pytest.mark.parametrize("day", ["nonsense", "2026-02-31", "9999-12-31", "2026-11-01..soon"])
+def test_what_is_no_day_lists_nothing_says_so_and_downloads_nothing(boss: Client, world: World, day: str) -> None:
+    answer = boss.get(reverse("admin:bridge_message_changelist"), {"day": day})
+    assert list(answer.context["cl"].result_list) == []
+    assert "Enter a date with a time" in answer.content.decode()
+    file = boss.post(f"{reverse('admin:bridge_message_export')}?day={day}")
+    assert (file.status_code, LogEntry.objects.filter(action=LogEntry.Action.ACCESS).count()) == (302, 0)
+
+
+@pytest.mark.parametrize("day", ["0001-01-01", "0001-01-02", "9999-12-30", "9999-12-31"])
+def test_the_first_and_last_days_there_are_break_no_report_and_no_plan(boss: Client, world: World, day: str) -> None:
+    span = {"first": day, "last": day}
+    answers = [boss.get(reverse("reports"), span), boss.get("/api/v1/stats/reports/", span)]
+    assert {answer.status_code for answer in answers} <= {200, 400}
+    for moment in EXTREMES:
+        for end in ("from", "to"):
+            assert boss.get(reverse("admin:bridge_replayrun_add"), {end: moment}).status_code < 500
 
 
 def test_from_to_keeps_the_search_and_the_other_filters(boss: Client, world: World) -> None:

@@ -12,6 +12,7 @@ from django.utils import timezone
 from accounts.models import ConnectionGap
 from bridge.admin.conversations import transcript
 from bridge.models import Attachment, Conversation, Delivery, Message, Reason, Route, State
+from bridge.people import entries
 from tests.support import factories
 
 if TYPE_CHECKING:
@@ -311,3 +312,36 @@ def test_what_happened_in_a_group_is_read_as_it_was(boss: Client, world: factori
     assert "event: A message was taken back." in bubble(html, unknown)
     assert "event: event" not in bubble(html, wordless)
     assert html.count("messages of that time may be missing") == 1
+
+
+def test_whatever_stands_between_two_pages_is_on_exactly_one(world: factories.World) -> None:
+    """Notes, moves and gaps in the connection: before, within, between and behind the pages."""
+    talk = factories.conversation(world.bot, "wrLong", "group")
+    now, total = timezone.now(), 2 * transcript.PAGE + 1  # three pages
+    for number in range(total):
+        said = factories.message(talk, f"number {number}", f"N{number}")
+        Message.objects.filter(pk=said.pk).update(created_at=now + timedelta(minutes=number))
+    moments = [now + timedelta(minutes=number, seconds=30) for number in range(-1, total)]
+    for moment in moments:
+        ConnectionGap.objects.create(account=world.bot, since=moment, until=moment)
+        entry = entries.add_entry(talk, entries.Kind.NOTE, text=moment.isoformat())
+        type(entry).objects.filter(pk=entry.pk).update(created_at=moment)
+    moves = [transcript.Move(moment, talk, False) for moment in moments]
+    found: dict[str, list[str]] = {"notes": [], "moves": [], "gaps": []}
+    before: int | None = None
+    while True:
+        read = transcript.read_page(talk, moves, before)
+        for bubble_ in read.bubbles:
+            found["notes"] += [entry.text for entry in bubble_.entries]
+            found["moves"] += [move.at.isoformat() for move in bubble_.moves]
+            found["gaps"] += [bubble_.gap.until.isoformat()] if bubble_.gap else []
+        found["notes"] += [entry.text for entry in read.entries_after]
+        found["moves"] += [move.at.isoformat() for move in read.moves_after]
+        found["gaps"] += [gap.until.isoformat() for gap in read.gaps_after]
+        if read.older is None:
+            break
+        before = read.older
+    expected = [moment.isoformat() for moment in moments]
+    assert sorted(found["notes"]) == expected
+    assert sorted(found["moves"]) == expected
+    assert sorted(found["gaps"]) == expected[1:]  # one before the first message concerns no message here

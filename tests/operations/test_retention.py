@@ -25,14 +25,27 @@ from knox.models import AuthToken
 
 from accounts.models import ConnectionGap
 from bridge.media import storage
-from bridge.models import Attachment, Attempt, ContactRequest, Delivery, Incident, Message, State
+from bridge.models import Attachment, Attempt, ContactRequest, ConversationEntry, Delivery, Incident, Message, State
 from bridge.operations import retention
 from bridge.operations.replay import dismiss
+from bridge.people import entries
 from bridge.runtime.worker import tasks
 from channels_wechat.contract.messages import Upload
 from tests.operations.old_messages import DAYS, age, left, prune
 from tests.support import factories
-from tests.support.factories import answer, app, bot, contact_request, hear, picture, route, send, to_send, turn
+from tests.support.factories import (
+    answer,
+    app,
+    bot,
+    contact_request,
+    conversation,
+    hear,
+    picture,
+    route,
+    send,
+    to_send,
+    turn,
+)
 
 if TYPE_CHECKING:
     from pytest_django.fixtures import SettingsWrapper
@@ -392,3 +405,19 @@ def test_gaps_in_a_connection_are_deleted_with_the_messages_of_their_account() -
         (short.pk, now),
         (forever.pk, old),
     ]
+
+
+def test_notes_go_with_the_messages_of_their_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In batches: an agent's reasons are as many as its hand-overs."""
+    monkeypatch.setattr(retention, "BATCH", 2)
+    short, forever = app(columns={"name": "short"}), app(agent_id=7, columns={"retention_days": None, "name": "x"})
+    long_ago = timezone.now() - timedelta(days=91)
+    talks = [conversation(short), conversation(forever)]
+    for talk in talks:
+        for number in range(5):
+            entries.add_entry(talk, entries.Kind.HANDED_OVER, text=f"old {number}")
+    ConversationEntry.objects.update(created_at=long_ago)
+    entries.add_entry(talks[0], entries.Kind.NOTE, text="new")
+    retention.delete_history()
+    left = ConversationEntry.objects.order_by("pk").values_list("conversation__account", "text")
+    assert list(left) == [*((forever.pk, f"old {number}") for number in range(5)), (short.pk, "new")]

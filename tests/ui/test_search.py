@@ -223,3 +223,15 @@ def test_titles_and_names_are_found_by_one_or_two_chinese_characters(db: None) -
     person = factories.contact(account, "zhangsan", name="张三")
     assert search.conversations(Conversation.objects.all(), "讨论").ids == [group.pk]
     assert search.contacts(Contact.objects.all(), "三").ids == [person.pk]
+
+
+def test_of_namesakes_only_the_one_whose_message_is_named_is_found() -> None:
+    """Two accounts have people with the same two ids, and one message of each account is named by the same id."""
+    first, second = factories.app(), factories.app(agent_id=7)
+    for account, sender in ((first, "ann"), (second, "ben")):
+        for person in ("ann", "ben"):
+            factories.contact(account, person, name=f"{person} of {account.pk}")
+        asked = factories.message(factories.conversation(account, sender), "x", f"M{account.pk}", sender=sender)
+        factories.delivery(asked, "dead", "permanent", code="81013")
+    found = Contact.objects.filter(pk__in=search.contacts(Contact.objects.all(), "81013").ids)
+    assert sorted(found.values_list("account", "external_id")) == [(first.pk, "ann"), (second.pk, "ben")]

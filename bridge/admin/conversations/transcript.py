@@ -45,6 +45,17 @@ class Move:
         return f"{self.other.pk}{self.at.timestamp()}{self.is_away}"
 
 
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The time of a page: from its first message until that of the newer page; None: without a bound."""
+
+    since: datetime | None
+    until: datetime | None
+
+    def holds(self, moment: datetime) -> bool:
+        return (self.since is None or moment >= self.since) and (self.until is None or moment < self.until)
+
+
 @dataclass(slots=True, eq=False)
 class Bubble:
     """gap: a time without a connection before this message, in which others may be missing. moves: of the conversation, before it."""
@@ -84,14 +95,17 @@ class Bubble:
 @dataclass(frozen=True, slots=True)
 class Transcript:
     bubbles: list[Bubble]
-    gaps_after: list[ConnectionGap]  # behind the newest message
+    gaps_after: list[ConnectionGap]  # behind the last message of the page, as the next two
     moves_after: list[Move]
     entries_after: list[ConversationEntry]
     older: int | None  # the id before which there is more
 
 
 def read_page(conversation: Conversation, moves: list[Move], before: int | None = None) -> Transcript:
-    """Return the newest PAGE messages, or those before an id; at most nine queries. moves: all of the conversation."""
+    """Return the newest PAGE messages, or those before an id; at most ten queries. moves: all of the conversation.
+
+    What happened between two pages stands at the end of the older one.
+    """
     rows = conversation.messages.defer("raw", "reply_address").order_by("-id")
     if before:
         rows = rows.filter(pk__lt=before)
@@ -100,25 +114,27 @@ def read_page(conversation: Conversation, moves: list[Move], before: int | None 
     add_sender_names(shown)
     older = shown[0].pk if len(found) > PAGE else None
     bubbles = _bubbles(conversation, shown)
-    gaps = _mark_gaps(conversation, bubbles, newest=not before)
-    moves_after = _mark_moves(moves, bubbles, is_oldest=older is None)
-    lines = _mark_entries(conversation, bubbles, is_oldest=older is None, newest=not before)
+    span = Span(shown[0].created_at if older else None, _find_time(conversation, before) if before else None)
+    gaps = _mark_gaps(conversation, bubbles, span.until)
+    moves_after = _mark_moves([move for move in moves if span.holds(move.at)], bubbles)
+    lines = _mark_entries(conversation, bubbles, span)
     _name_colleagues(bubbles)
-    return Transcript(bubbles, gaps, moves_after if not before else [], lines, older)
+    return Transcript(bubbles, gaps, moves_after, lines, older)
 
 
-def _mark_entries(
-    conversation: Conversation, bubbles: list[Bubble], *, is_oldest: bool, newest: bool
-) -> list[ConversationEntry]:
-    """Put each entry before the first message behind it. Return those that no message came after, on the newest page.
+def _find_time(conversation: Conversation, before: int) -> datetime | None:
+    """Return when the first message from this id on was stored: the newer page begins with it."""
+    newer = conversation.messages.filter(pk__gte=before).order_by("pk")
+    return newer.values_list("created_at", flat=True).first()
 
-    is_oldest: whether the page begins with the first message; newest: whether it ends with the newest.
-    """
+
+def _mark_entries(conversation: Conversation, bubbles: list[Bubble], span: Span) -> list[ConversationEntry]:
+    """Put each entry of the page's time before the first message behind it. Return those that no message of the page came after."""
     rows = ConversationEntry.objects.filter(conversation=conversation).order_by("created_at", "id")
-    if bubbles and not is_oldest:
-        rows = rows.filter(created_at__gte=bubbles[0].message.created_at)
-    if bubbles and not newest:
-        rows = rows.filter(created_at__lte=bubbles[-1].message.created_at)
+    if span.since:
+        rows = rows.filter(created_at__gte=span.since)
+    if span.until:
+        rows = rows.filter(created_at__lt=span.until)
     left: list[ConversationEntry] = []
     for entry in rows.reverse()[:MOST_ENTRIES][::-1]:
         behind = next((bubble for bubble in bubbles if bubble.message.created_at >= entry.created_at), None)
@@ -147,18 +163,12 @@ def list_moves(conversation: Conversation) -> list[Move]:
     return sorted(moves, key=lambda move: move.at)
 
 
-def _mark_moves(moves: list[Move], bubbles: list[Bubble], *, is_oldest: bool) -> list[Move]:
-    """Put each move before the first message behind it. Return those that no message came after.
-
-    is_oldest: whether the page begins with the first message, so that an earlier move belongs before it.
-    """
-    left = []
+def _mark_moves(moves: list[Move], bubbles: list[Bubble]) -> list[Move]:
+    """Put each move before the first message behind it. Return those that no message of the page came after."""
+    left: list[Move] = []
     for move in moves:
         behind = next((bubble for bubble in bubbles if bubble.message.created_at >= move.at), None)
-        if behind is None:
-            left.append(move)
-        elif is_oldest or behind is not bubbles[0]:
-            behind.moves.append(move)
+        (behind.moves if behind else left).append(move)
     return left
 
 
@@ -170,21 +180,21 @@ def _bubbles(conversation: Conversation, messages: list[Message]) -> list[Bubble
     return list(bubbles.values())
 
 
-def _mark_gaps(conversation: Conversation, bubbles: list[Bubble], *, newest: bool) -> list[ConnectionGap]:
-    """Put each gap of the account before the first message that came after it. Return the longest that no message came after.
+def _mark_gaps(conversation: Conversation, bubbles: list[Bubble], until: datetime | None) -> list[ConnectionGap]:
+    """Put each gap of the account before the first message that came after it. Return the longest that no message of the page came after.
 
-    newest: whether the page ends with the newest message. Of several gaps between two messages the longest is shown.
+    until: when the newer page begins, if there is one. Of several gaps between two messages the longest is shown.
     """
     if not bubbles:
         return []
     gaps = ConnectionGap.objects.filter(account=conversation.account_id).order_by("-until")
     first, last = (bubble.message.created_at for bubble in (bubbles[0], bubbles[-1]))
-    for gap in gaps.filter(until__gt=first, until__lte=last)[:MOST_GAPS]:
+    for gap in gaps.filter(until__gte=first, until__lte=last)[:MOST_GAPS]:
         behind = next(bubble for bubble in bubbles if bubble.message.created_at >= gap.until)
         if behind.gap is None or _length(gap) > _length(behind.gap):
             behind.gap = gap
-    later = gaps.filter(until__gt=last).order_by(F("since") - F("until"))
-    return list(later[:1]) if newest else []
+    later = gaps.filter(until__gt=last, **({"until__lt": until} if until else {}))
+    return list(later.order_by(F("since") - F("until"))[:1])
 
 
 def _length(gap: ConnectionGap) -> timedelta:

@@ -87,6 +87,11 @@ def default_range() -> tuple[date, date]:
     return today - timedelta(days=6), today
 
 
+def is_range(first: date, last: date) -> bool:
+    """Whether a report can be made of these days: so many at most, and none at either end of the calendar."""
+    return timedelta(0) <= last - first < timedelta(days=MOST_DAYS) and first > date.min and last < date.max
+
+
 def build_report(first: date, last: date, by: Grouping, most: int = MOST_ROWS) -> Report:
     """Return the figures from the first day to the last, both included, in three queries."""
     days = {"first": first, "last": last, "since": midnight(first), "until": midnight(last + timedelta(days=1))}

@@ -16,7 +16,7 @@ from bridge.admin.secret_fields import HidesSecrets, SecretAddressInput
 from bridge.admin.unfold import style
 from bridge.models import AlertChannel, AlertDelivery, AlertMessage, AlertRule, ChannelKind, RuleKind
 from bridge.models.alerts import MAX_EMAILS, NUMBERS, RULE_NUMBERS
-from bridge.operations.alerts import channels, sending
+from bridge.operations.alerts import channels, deleting, sending
 from bridge.security.permissions import may_read
 from bridge.ui import formatting
 from channels_wechat.contract.pasted import without_invisible
@@ -331,6 +331,16 @@ class RuleAdmin(AlertsAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: AlertRule | None = None) -> Any:
         return ("kind",) if obj and self.has_change_permission(request, obj) else ()
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Refuse what would have a channel tell of everything, alone or with others that are deleted at once."""
+        names, counts, lacking, protected = super().get_deleted_objects(objs, request)
+        text = _(
+            "Alert channel %(channel)s: it tells by no other rule, and without one it would tell of everything. Choose another rule "
+            "there, or delete the channel, first."
+        )
+        limited = [text % {"channel": channel} for channel in deleting.list_channels_limited_to(objs)]
+        return names, counts, lacking, [*protected, *limited]
 
     def run_switch(self, request: HttpRequest, rule: AlertRule) -> None:
         rule.enabled = not rule.enabled

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -55,15 +56,17 @@ def describe_attention(request: HttpRequest) -> dict[str, Any]:
     if not user.has_perm("bridge.view_incident"):
         return {"attention": [], "muted": 0, "more": False}
     is_muted = select_muted(timezone.now())
-    found = Incident.objects.filter(closed_at=None).select_related("conversation", "owner", "acknowledged_by")
-    shown = list(found.exclude(is_muted).order_by("-severity", "opened_at")[: MAX_ROWS + 1])
-    known = {incident.cause for incident in shown}
-    silent = find_silent_processes(read_last_sweep(), before_first=True)
-    unknown = [Incident(**problem.as_columns()) for problem in silent if problem.cause not in known]
-    rows = unknown + shown[:MAX_ROWS]
+    open_ones = Incident.objects.filter(closed_at=None)
+    found = open_ones.exclude(is_muted).select_related("conversation", "owner", "acknowledged_by")
+    shown = list(found.order_by("-severity", "opened_at")[: MAX_ROWS + 1])
+    # A silent process that is muted, or stands further down, is stored all the same.
+    silent = {problem.cause: problem for problem in find_silent_processes(read_last_sweep(), before_first=True)}
+    others = list(open_ones.filter(is_muted | Q(cause__in=silent)))
+    stored = {incident.cause for incident in others}
+    unknown = [Incident(**problem.as_columns()) for cause, problem in silent.items() if cause not in stored]
     return {
-        "attention": [Row(incident, find_mend(incident, user)) for incident in rows],
-        "muted": found.filter(is_muted).count(),
+        "attention": [Row(incident, find_mend(incident, user)) for incident in unknown + shown[:MAX_ROWS]],
+        "muted": sum(incident.is_muted for incident in others),
         "more": len(shown) > MAX_ROWS,
     }
 

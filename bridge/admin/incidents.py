@@ -114,16 +114,16 @@ class IncidentAdmin(ReadOnlyAdmin[Incident]):
 
     @admin.display(description=_("alert sent"))
     def alert_sent(self, incident: Incident) -> SafeString | str:
-        """Nothing is claimed: a time only where a channel accepted the alert."""
+        """Nothing is claimed: a time only where a channel accepted the alert, and that it goes only where one waits to be sent."""
         if incident.notified_at:
             return formatting.relative_time(incident.notified_at)
         if incident.error:
             return formatting.badge(_("could not be sent"), "warn")
-        return (
-            formatting.badge(_("on its way"), "info")
-            if channels.list_active() and not incident.closed_at
-            else str(_("no"))
-        )
+        waits = getattr(incident, "alert_waits", False) and not incident.is_muted
+        return formatting.badge(_("on its way"), "info") if waits else str(_("no"))
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        return super().get_queryset(request).annotate(alert_waits=channels.has_waiting())
 
     def get_urls(self) -> list[URLPattern]:
         test = self.route("test-alert/", require_POST(self.test_alert_view), "test_alert")

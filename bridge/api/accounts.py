@@ -27,6 +27,7 @@ from bridge.api.errors import Conflict, Refused
 from bridge.api.fields import Filters, IdFilter, MaskedReason, PeerSerializer, StrictSerializer, TrueFalseFilter
 from bridge.models.routes import PeerKinds
 from bridge.operations import sending
+from bridge.operations.alerts import deleting
 from bridge.people import peers
 from bridge.security import audit
 from channels_wechat import KINDS, can, channel_class
@@ -255,6 +256,8 @@ class Accounts(mixins.ListModelMixin, mixins.RetrieveModelMixin, ApiView):
         account = self.get_object()
         if account.messages.exists():
             raise Conflict("This account has messages: disable it instead of deleting it.", "in_use")
+        if deleting.list_rules_limited_to([account]):
+            raise Conflict(_("An alert rule is about this account only: change or delete the rule first."), "in_use")
         account.delete()
         return Response(status=204)
 

@@ -8,7 +8,8 @@ import pytest
 from django.urls import reverse
 
 from accounts.fields import Sealed, list_unreadable
-from bridge.models import AlertChannel
+from bridge.models import AlertChannel, AlertRule
+from tests.api.conftest import calling_as
 from tests.channels.harness import recorder
 from tests.support import factories
 from tests.support.factories import CANARIES
@@ -16,6 +17,7 @@ from tests.support.factories import CANARIES
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from django.contrib.auth.models import User
     from django.test import Client
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("valkey")]
@@ -125,3 +127,42 @@ def test_a_page_whose_secrets_no_key_opens_says_so(boss: Client, make: Callable[
     name = row._meta.label_lower.replace(".", "_")
     answer = boss.get(reverse(f"admin:{name}_change", args=[row.pk]))
     assert answer.status_code == 200 or "No key of FIELD_KEYS opens what is stored" in answer.content.decode()
+
+
+def delete(client: Client, row: Any) -> str:
+    """Press and confirm *Delete*, and return the page."""
+    name = f"admin:{row._meta.app_label}_{row._meta.model_name}"
+    return client.post(reverse(f"{name}_delete", args=[row.pk]), {"post": "yes"}, follow=True).content.decode()
+
+
+def test_a_rule_that_a_channel_is_limited_to_is_not_deleted(boss: Client) -> None:
+    first, second = factories.alert_rule("account_down"), factories.alert_rule("quota")
+    channel = factories.alert_channel(name="Partner")
+    channel.rules.add(first)
+    assert "Alert channel Partner: it tells by no other rule" in delete(boss, first)
+    assert set(channel.rules.all()) == {first}
+    channel.rules.add(second)
+    both = {"action": "delete_selected", "_selected_action": [first.pk, second.pk], "post": "yes"}
+    refused = boss.post(reverse("admin:bridge_alertrule_changelist"), both)
+    assert "Alert channel Partner: it tells by no other rule" in refused.content.decode()
+    delete(boss, first)
+    assert set(channel.rules.all()) == {second}
+    assert "it tells by no other rule" in delete(boss, second)
+    channel.delete()
+    delete(boss, second)
+    assert not AlertRule.objects.filter(pk__in=[first.pk, second.pk]).exists()
+
+
+def test_an_account_that_a_rule_is_limited_to_is_not_deleted(boss: Client, admin_user: User) -> None:
+    mine, other = factories.app(), factories.app(agent_id=7)
+    rule = factories.alert_rule("account_down", name="Ours")
+    rule.accounts.add(mine)
+    assert "Alert rule Ours: it is about nothing else" in delete(boss, mine)
+    scripts = calling_as(admin_user)
+    answer = scripts.delete(f"/api/v1/accounts/{mine.pk}/")
+    assert (answer.status_code, answer.json()["code"]) == (409, "in_use")
+    assert set(rule.accounts.all()) == {mine}
+    rule.accounts.add(other)
+    assert scripts.delete(f"/api/v1/accounts/{mine.pk}/").status_code == 204
+    assert "it is about nothing else" in delete(boss, other)
+    assert set(rule.accounts.all()) == {other}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,15 +11,15 @@ from auditlog.models import LogEntry
 from django.urls import reverse
 from django.utils import timezone
 
-from bridge.models import Reason, State
+from bridge.admin import attention
+from bridge.models import Incident, Reason, State
 from bridge.operations import incidents
 from tests.support import factories
 
 if TYPE_CHECKING:
+    import redis
     from django.contrib.auth.models import User
     from django.test import Client
-
-    from bridge.models import Incident
 
 ROWS = "/admin/bridge/incident/attention/"
 
@@ -101,3 +103,22 @@ def test_a_time_that_is_not_offered_is_refused(boss: Client, trouble: Incident) 
     assert boss.post(url, {"how_long": "for ever"}).status_code == 400
     trouble.refresh_from_db()
     assert not trouble.is_muted
+
+
+def test_what_is_silent_is_shown_once_and_not_at_all_where_it_is_muted(
+    boss: Client, admin_user: User, valkey: redis.Redis
+) -> None:
+    def shown() -> list[str]:
+        return [row.incident.code for row in boss.get(ROWS).context["attention"]]
+
+    valkey.set("swept", time.time() - 600)
+    assert shown() == ["sweep_silent"], "nobody has stored it"
+    incidents.update_incidents()
+    assert shown().count("sweep_silent") == 1
+    incidents.mute(Incident.objects.get(cause="sweep"), incidents.Mute.END)
+    assert "sweep_silent" not in shown()
+    incidents.mute(Incident.objects.get(cause="sweep"), incidents.Mute.NONE)
+    for number in range(attention.MAX_ROWS + 1):
+        factories.incident(f"x{number}", f"Problem {number}", severity=3, opened_at=timezone.now() - timedelta(days=1))
+    assert shown().count("sweep_silent") == 0, "it stands further down"
+    valkey.delete("swept")

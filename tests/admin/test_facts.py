@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 from knox.models import AuthToken
 
-from bridge.models import Message, State
+from bridge.models import AlertDelivery, Message, State
 from bridge.operations.alerts import planning, sending
 from bridge.security import audit
 from tests.admin.test_words import words
@@ -109,6 +109,9 @@ MAIL = {"code": "mail", "params": {"detail": "no connection"}}
         ({}, True, "on its way"),
         ({"closed_at": "now"}, True, "no"),
         ({}, False, "no"),
+        ({"severity": 1}, True, "no"),  # no rule asks for notices
+        ({"acknowledged_at": "now"}, True, "no"),
+        ({"muted_to_end": True}, True, "no"),
     ],
 )
 def test_the_list_claims_no_alert_that_was_not_sent(
@@ -117,7 +120,12 @@ def test_the_list_claims_no_alert_that_was_not_sent(
     settings.ALERT_EMAIL, settings.ALERT_WEBHOOK_URL = ["boss@example.com"] if channel else [], ""
     fields = {name: timezone.now() if value == "now" else value for name, value in columns.items()}
     incident = factories.incident("x", "It", **fields)
+    planning.plan_alerts()
     assert column(boss, "bridge_incident", "alert_sent") == {incident.pk: told}
+    AlertDelivery.objects.filter(state="waiting").update(
+        state="skipped", code="own_channel", finished_at=timezone.now()
+    )
+    assert "on its way" not in column(boss, "bridge_incident", "alert_sent").values()
 
 
 def test_the_page_says_who_was_told_and_who_was_not(boss: Client) -> None:

@@ -340,9 +340,9 @@ def _rest(world: World) -> None:
             "account_down",
             json.dumps({"name": person(n), "because": text(n)}),
             at,
-            None if n < 3 else at,
-            at,
-            None if n < 3 else at,
+            None if n < 9 else at,
+            None if n < 6 else at,
+            None if n < 9 else at,
             world.accounts[n % ACCOUNTS],
             1 + n % 3,
             n % 50,
@@ -350,7 +350,7 @@ def _rest(world: World) -> None:
             at,
             at,
         )
-        for n, at in ((n, world.at(n * 100)) for n in range(count // 200))
+        for n, at in ((n, world.at(n * 100)) for n in range(_count_incidents(world)))
     )
     story = ("opened_at", "closed_at", "notified_at", "resolved_notified_at")
     about = ("account_id", "severity", "count", "error_code", "first_seen_at", "last_seen_at")
@@ -383,17 +383,29 @@ def _rest(world: World) -> None:
     copy(LogEntry, columns, deeds)
 
 
+def _count_incidents(world: World) -> int:
+    """Many where there are many messages. Of the first nine, which are open, three were told."""
+    return world.messages // 200 + min(9, world.messages // 4)
+
+
 def _alerts(world: World) -> None:
-    """One alert of each incident, and the message that told it, by a channel that is disabled."""
-    channel = AlertChannel.objects.create(kind="email", name="Filled", emails=["ops@example.com"], enabled=False)
+    """One alert of each incident, and the message that told it; one that waits where nobody was told, by a channel that cannot send."""
+    channel = AlertChannel.objects.create(
+        kind="email", name="Filled", emails=["ops@example.com"], next_try_at=datetime.now(UTC) + timedelta(days=1)
+    )
     incident, message, alert = (world.first[table] for table in (Incident, AlertMessage, AlertDelivery))
-    times = [(n, world.at(n * 100)) for n in range(world.messages // 200)]
+    times = [(n, world.at(n * 100)) for n in range(_count_incidents(world))]
     messages = (
         (message + n, channel.pk, False, "ops@example.com", "Account down", text(n), "accepted", "", "{}", at, at)
         for n, at in times
     )
     columns = ("id", "channel_id", "is_test", "target", "title", "text", "state", "code", "code_params")
     copy(AlertMessage, (*columns, "created_at", "finished_at"), messages)
-    alerts = ((alert + n, incident + n, channel.pk, "opened", 0, "sent", "", message + n, at, at) for n, at in times)
+    alerts = (
+        (alert + n, incident + n, channel.pk, "opened", 0, "sent", "", message + n, at, at)
+        if n >= 6
+        else (alert + n, incident + n, channel.pk, "opened", 0, "waiting", "", None, at, None)
+        for n, at in times
+    )
     columns = ("id", "incident_id", "channel_id", "occasion", "number", "state", "code", "message_id")
     copy(AlertDelivery, (*columns, "created_at", "finished_at"), alerts)

@@ -22,6 +22,7 @@ from bridge.admin.base import TESTED, ConfiguredAdmin, user_of
 from bridge.admin.export import Column, columns
 from bridge.admin.secret_fields import HidesSecrets
 from bridge.admin.unfold import style
+from bridge.operations.alerts import deleting
 from bridge.security.permissions import HIDDEN
 from bridge.ui import formatting
 from channels_wechat import KINDS, can, channel_class
@@ -217,6 +218,16 @@ class AccountAdmin(ConfiguredAdmin[ChannelAccount]):
             obj.revive()
         else:
             obj.save()
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Refuse what would make an alert rule one about all accounts."""
+        names, counts, lacking, protected = super().get_deleted_objects(objs, request)
+        text = _(
+            "Alert rule %(rule)s: it is about nothing else, and without an account it would be about all. Choose another account there, "
+            "or delete the rule, first."
+        )
+        limited = [text % {"rule": rule} for rule in deleting.list_rules_limited_to(objs)]
+        return names, counts, lacking, [*protected, *limited]
 
     def has_delete_permission(self, request: HttpRequest, obj: ChannelAccount | None = None) -> bool:
         """Messages are kept, so an account that has messages can only be disabled."""

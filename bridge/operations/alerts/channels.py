@@ -7,10 +7,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from django.conf import settings
+from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from accounts.models import ChannelAccount
-from bridge.models import AlertChannel, AlertMessage, ChannelKind
+from bridge.models import AlertChannel, AlertDelivery, AlertMessage, ChannelKind
 from bridge.models.alerts import ROBOT_KIND
 from channels_wechat.wecom.robot.channel import WeComRobot
 from channels_wechat.wecom.robot.credentials import read_address
@@ -37,8 +38,15 @@ def add_environment_channels() -> None:
 def list_active() -> list[AlertChannel]:
     """Return the channels that are enabled and have somewhere to send to; none where alerts are off."""
     add_environment_channels()
-    rows = AlertChannel.objects.filter(enabled=True).select_related("account").prefetch_related("rules").order_by("pk")
+    rows = AlertChannel.objects.filter(enabled=True).select_related("account").order_by("pk")
     return [row for row in rows if row.is_set]
+
+
+def has_waiting() -> Exists:
+    """Whether an active channel still has something to send of the incident of the row."""
+    unset = [name for name in ENVIRONMENT if not getattr(settings, name)]
+    waiting = AlertDelivery.objects.filter(incident=OuterRef("pk"), state=AlertDelivery.State.WAITING)
+    return Exists(waiting.filter(channel__enabled=True).exclude(channel__environment__in=unset))
 
 
 def find_robot_accounts(channels: Iterable[AlertChannel]) -> dict[int, int]:

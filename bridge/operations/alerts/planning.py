@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import Exists, F, OuterRef, Q
+from django.db.models import Exists, F, OuterRef, Q, prefetch_related_objects
 from django.utils import timezone
 
 from bridge.models import AlertDelivery, AlertRule, Incident, Route, RuleKind
@@ -82,6 +82,7 @@ def settled() -> Q:
 class _Plan:
     def __init__(self, active: list[AlertChannel]) -> None:
         self.channels = active
+        prefetch_related_objects(active, "rules")
         self.rules = list(AlertRule.objects.filter(enabled=True).prefetch_related("accounts"))
         self.robots = channels.find_robot_accounts(active)
         self.mapped = _find_mapped_gateways(set(self.robots.values()))

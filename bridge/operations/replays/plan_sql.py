@@ -87,33 +87,30 @@ _LOOK = """
   SELECT origin, max(message_id) AS newest FROM looked
   WHERE target = 'channel' AND origin IN (SELECT origin FROM looked WHERE target = 'channel' AND origin <> message_id) GROUP BY origin
 ), carriers AS MATERIALIZED (
-  SELECT DISTINCT code_params->>'head' AS id FROM bridge_delivery
-  WHERE (SELECT changes_text FROM given) AND reason = 'merged' AND state = 'skipped'
+  SELECT (code_params->>'head')::bigint AS id FROM bridge_delivery
+  WHERE (SELECT changes_text FROM given) AND reason = 'merged' AND state = 'skipped' AND code_params->>'head' IS NOT NULL
 ), asked AS (
   SELECT l.*, f.known, f.windows, f.stream_seconds, f.codes, f.quota, w.id AS window_id, w.until AS window_until, w."left" AS window_left,
     l.target = 'channel' AND (l.state = 'uncertain' OR unproven.id IS NOT NULL OR taken.first <> l.message_id OR taken.last <> l.message_id
       OR copies.newest <> l.message_id) AS may_have_arrived,
     talks.newest > l.message_id AS answered, CASE l.target WHEN 'agent' THEN talks.mode END AS mode,
     q.reply_until, q.created_at AS question_at, q.reply_address <> '' AS has_address,
-    r.id AS route_id, r.enabled AS route_enabled, r.account_id AS route_account, r.trigger, r.trigger_words, r.allowed_senders,
-    carriers.id IS NOT NULL AS carries_others
-  FROM looked l CROSS JOIN given
+    r.id AS route_id, r.enabled AS route_enabled, r.account_id AS route_account, r.trigger, r.trigger_words, r.allowed_senders
+  FROM looked l
   LEFT JOIN facts f ON f.id = l.account_id
   LEFT JOIN accounts_replywindow w ON w.account_id = l.account_id AND w.peer_id = l.peer_id AND f.windows
   LEFT JOIN unproven ON unproven.id = l.id
   LEFT JOIN taken ON taken.origin = l.origin
   LEFT JOIN copies ON copies.origin = l.origin
-  LEFT JOIN carriers ON carriers.id = l.id::text
   LEFT JOIN talks ON talks.conversation_id = l.conversation_id
   LEFT JOIN LATERAL (
     SELECT q.* FROM bridge_message q
     WHERE l.target = 'channel' AND (f.stream_seconds IS NOT NULL OR f.codes) AND q.id = l.reply_to_id LIMIT 1) AS q ON true
   LEFT JOIN LATERAL (
-    SELECT r.id FROM bridge_route r
-    WHERE l.target = 'agent' AND given.route IS NULL AND r.account_id = l.account_id
-      AND r.peer_kind IN ('', l.peer_kind) AND r.peer_id IN ('', l.peer_id)
-    ORDER BY r.peer_id <> '' DESC, r.peer_kind <> '' DESC LIMIT 1) AS own ON true
-  LEFT JOIN bridge_route r ON r.id = COALESCE(given.route, own.id) AND l.target = 'agent'
+    SELECT * FROM bridge_route r
+    WHERE l.target = 'agent' AND (r.id = (SELECT route FROM given) OR ((SELECT route FROM given) IS NULL AND r.account_id = l.account_id
+      AND r.peer_kind IN ('', l.peer_kind) AND r.peer_id IN ('', l.peer_id)))
+    ORDER BY r.peer_id <> '' DESC, r.peer_kind <> '' DESC LIMIT 1) AS r ON true
 ), judged AS (
   SELECT id, asked.target, account_id, asked.created_at, reply_to_id, route_id, quota, window_id, window_until, window_left,
     may_have_arrived, answered, CASE
@@ -136,7 +133,7 @@ _LOOK = """
       SELECT 1 FROM bridge_delivery x WHERE x.message_id = asked.message_id AND x.target = 'channel' AND x.id <> asked.id
         AND x.state IN ('delivered', 'sending', 'pending', 'uncertain')) THEN 'sent_in_part'
     WHEN given.changes_text AND part > 0 THEN 'later_part'
-    WHEN given.changes_text AND carries_others THEN 'carries_others'
+    WHEN given.changes_text AND asked.id IN (SELECT carriers.id FROM carriers) THEN 'carries_others'
     WHEN target <> 'agent' THEN NULL
     WHEN route_id IS NULL THEN NULL
     WHEN route_account <> account_id THEN 'other_account'

@@ -94,10 +94,11 @@ def record(pipe: Any, counts: Mapping[tuple[str, tuple[tuple[str, str], ...]], i
     if not process or not done:
         return
     now = time.time()
+    minute = _key(process, int(now // 60))
     for what, count in done.items():
-        pipe.hincrby(f"work:{process}", f"{int(now // 60)}:{what}", count)
-    pipe.hset(f"work:{process}", "at", now)
-    pipe.expire(f"work:{process}", KEEP_SECONDS)
+        pipe.hincrby(minute, what, count)
+    pipe.expire(minute, 60 * (RECENT_MINUTES + 1))
+    pipe.set(f"worked:{process}", now, ex=KEEP_SECONDS)
     pipe.zadd(PROCESSES, {process: now})
 
 
@@ -126,26 +127,27 @@ def _read(client: Any) -> list[ProcessWork]:
         signs = pipe.execute()[1]
     with client.pipeline(transaction=False) as pipe:
         for name, _sign in signs:
-            pipe.hgetall(f"work:{name}")
-        found = pipe.execute()
+            pipe.get(f"worked:{name}")
+            for ago in range(RECENT_MINUTES):
+                pipe.hgetall(_key(name, int(now // 60) - ago))
+        found = iter(pipe.execute())
     return sorted(
-        (_build(name, sign, values, now) for (name, sign), values in zip(signs, found, strict=True)),
+        (_build(name, sign, next(found), [next(found) for _ago in range(RECENT_MINUTES)]) for name, sign in signs),
         key=lambda process: (process.role, process.is_lost, process.host, process.pid),
     )
 
 
-def _build(name: str, sign: float, values: dict[str, str], now: float) -> ProcessWork:
+def _build(name: str, sign: float, worked_at: str | None, minutes: Iterable[dict[str, str]]) -> ProcessWork:
     role, host, pid = (name.split(":", 1)[0], *name.split(":", 1)[1].rsplit(":", 1))
     work = ProcessWork(role, host, pid, datetime.fromtimestamp(sign, UTC))
-    if at := values.pop("at", None):
-        work.worked_at = datetime.fromtimestamp(float(at), UTC)
-    for key, count in _recent(values.items(), int(now // 60) - RECENT_MINUTES):
-        work.done[key] += count
+    if worked_at:
+        work.worked_at = datetime.fromtimestamp(float(worked_at), UTC)
+    for counts in minutes:
+        for what, count in counts.items():
+            work.done[what] += int(count)
     return work
 
 
-def _recent(values: Iterable[tuple[str, str]], after: int) -> Iterable[tuple[str, int]]:
-    for key, count in values:
-        minute, what = key.split(":", 1)
-        if int(minute) > after:
-            yield what, int(count)
+def _key(process: str, minute: int) -> str:
+    """Name what a process did in one minute, counted from 1970: each minute ends by itself, so nothing of it grows."""
+    return f"work:{process}:{minute}"

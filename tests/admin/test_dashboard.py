@@ -154,7 +154,7 @@ def test_each_process_shows_what_it_consumed(boss: Client, valkey: redis.Redis) 
             "worker:here:12",
         )
         pipe.zadd(work.PROCESSES, {"beat:here:13": now, "connector:there:14": now - 60})
-        pipe.hset("work:beat:here:13", f"{int(now // 60) - 9}:ticks", 500)
+        pipe.hset(f"work:beat:here:13:{int(now // 60) - 9}", "ticks", 500)
         pipe.execute()
     context = boss.get(SIDES).context
     seen = [

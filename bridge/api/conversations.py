@@ -142,6 +142,9 @@ class HandedBackSerializer(serializers.Serializer[Any]):
 
     conversation = ConversationSerializer()
     asked = serializers.IntegerField()
+    left_out = serializers.IntegerField(
+        help_text=f"Older questions that it is not asked: {handing_back.MOST_ASKED} at most, the newest."
+    )
 
 
 class NoteSerializer(StrictSerializer, serializers.ModelSerializer[ConversationEntry]):
@@ -248,7 +251,8 @@ class Conversations(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.Upd
         done = _hand_back(conversation := self.get_object(), user_of(request), ask)
         conversation.refresh_from_db()
         context = self.get_serializer_context()
-        return Response(HandedBackSerializer({"conversation": conversation, "asked": done.asked}, context=context).data)
+        answer = {"conversation": conversation, "asked": done.asked, "left_out": done.left_out}
+        return Response(HandedBackSerializer(answer, context=context).data)
 
     @extend_schema(responses=NoteSerializer(many=True), filters=False)
     @action(detail=True, methods=["get"], pagination_class=None, filter_backends=[])

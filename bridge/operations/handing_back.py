@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 
 from bridge.models import Conversation
 from bridge.operations import replay
-from bridge.operations.unanswered import find_last_unanswered, find_unanswered
+from bridge.operations.unanswered import find_unanswered, select_unanswered
 from bridge.people import open_questions, peers
 from bridge.pipeline.agent import takeover
 from bridge.runtime.wakeups.publish import Topic, notify
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 # So many conversations at most are handed back in one run of the clock.
 MOST_IDLE = 200
+# So many questions at most are asked at once, the newest: each costs some 15 ms, and the conversation's lock is held meanwhile.
+MOST_ASKED = 1000
 
 
 class Ask(enum.StrEnum):
@@ -38,10 +40,14 @@ class Ask(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class HandedBack:
-    """asked: how many questions the agent is asked now; refused: delivery id and why it was not queued."""
+    """asked: how many questions the agent is asked now; refused: delivery id and why it was not queued.
+
+    left_out: how many older ones are not asked, because there are more than MOST_ASKED.
+    """
 
     asked: int = 0
     refused: list[tuple[int, str]] = field(default_factory=list)
+    left_out: int = 0
 
 
 @transaction.atomic
@@ -57,12 +63,13 @@ def hand_back(conversation: Conversation, by: User | None, ask: Ask) -> HandedBa
 @transaction.atomic
 def ask_agent(conversation: Conversation, ask: Ask) -> HandedBack:
     """Ask the agent questions that it was not asked. Nothing waits afterwards, whatever is left out."""
-    choices = {Ask.LAST: find_last_unanswered, Ask.ALL: find_unanswered}
-    result = replay.replay(choices[ask](conversation) if ask in choices else [])
+    chosen = find_unanswered(conversation, {Ask.NONE: 0, Ask.LAST: 1, Ask.ALL: MOST_ASKED}[ask])
+    left_out = select_unanswered(conversation).count() - len(chosen) if len(chosen) == MOST_ASKED else 0
+    result = replay.replay(chosen)
     if not result.refused:
         open_questions.end_wait(conversation.pk)
     transaction.on_commit(lambda: notify(Topic.ASK))
-    return HandedBack(result.count, result.refused)
+    return HandedBack(result.count, result.refused, left_out)
 
 
 def hand_back_idle() -> int:
@@ -94,7 +101,7 @@ def _hand_back_idle(pk: int) -> bool:
     if not _idle(Conversation.objects.filter(pk=pk, mode=Conversation.Mode.HUMAN)).exists():
         return False  # a colleague wrote at this moment, or handed it back
     found.refresh_from_db(fields=["waiting_since"])
-    if found.waiting_since and not find_last_unanswered(found):
+    if found.waiting_since and not select_unanswered(found).exists():
         return False  # its agent handed it over: the person was told that a colleague answers, and the agent has nothing to be asked
     hand_back(found, None, Ask.LAST)
     return True

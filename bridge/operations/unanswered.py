@@ -27,14 +27,10 @@ def select_unanswered(conversation: Conversation) -> QuerySet[Delivery]:
     return rows.order_by("id")
 
 
-def find_unanswered(conversation: Conversation) -> list[int]:
-    """Return the ids of all of them, oldest first."""
-    return list(select_unanswered(conversation).values_list("pk", flat=True))
-
-
-def find_last_unanswered(conversation: Conversation) -> list[int]:
-    """Return the id of the newest of them; empty: there is none."""
-    return list(select_unanswered(conversation).order_by("-id").values_list("pk", flat=True)[:1])
+def find_unanswered(conversation: Conversation, most: int | None = None) -> list[int]:
+    """Return the ids of all of them, or of the newest so many; oldest first."""
+    newest_first = select_unanswered(conversation).order_by("-id").values_list("pk", flat=True)
+    return list(newest_first[:most])[::-1]
 
 
 def find_skip_reasons(conversations: Iterable[Conversation]) -> dict[int, str]:

@@ -16,9 +16,9 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from bridge.admin.conversations import composer, transcript
+from bridge.admin.conversations import composer, pages, transcript
 from bridge.models import Conversation, Delivery, FallbackSender, Message
-from bridge.operations import replay
+from bridge.operations import handing_back, replay
 from bridge.operations.unanswered import find_skip_reasons, find_unanswered
 from tests.support import factories
 
@@ -240,6 +240,20 @@ def test_resume_offers_what_came_meanwhile(boss: Client, world: factories.World)
     rows = Delivery.objects.filter(pk__in=[row.pk for row in asked]).order_by("seq")
     assert [(row.pk, row.state) for row in rows] == [(row.pk, "pending") for row in asked]
     assert "no agent was asked" not in boss.get(url("change", world.group.pk)).content.decode()
+
+
+def test_of_too_many_the_newest_are_offered_and_how_many_are_left_out_is_said(
+    boss: Client, world: factories.World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (handing_back, pages):
+        monkeypatch.setattr(module, "MOST_ASKED", 2)
+    Conversation.objects.filter(pk=world.group.pk).update(mode="paused")
+    questions(world.group, 5)
+    page = boss.post(url("mode", world.group.pk), {"mode": "bot"}).content.decode()
+    assert "5 messages were received meanwhile" in page
+    assert "Ask the newest 2, in their order" in page
+    page = boss.post(url("mode", world.group.pk), {"mode": "bot", "ask": "all"}, follow=True).content.decode()
+    assert "3 older messages are left out: the agent is asked the newest 2 at most." in page
 
 
 def test_what_staff_dealt_with_is_not_offered(boss: Client, world: factories.World) -> None:

@@ -225,7 +225,7 @@ def test_of_many_questions_the_last_one_is_the_last_and_all_are_all(ann: User) -
     account = app()
     talk = conversation(account, mode="human", assignee=ann)
     asked = [delivery(message(talk, str(n), f"Q{n}"), State.SKIPPED, "human") for n in range(MANY)]
-    assert unanswered.find_last_unanswered(talk) == [asked[-1].pk]
+    assert unanswered.find_unanswered(talk, 1) == [asked[-1].pk]
     route(account)
     assert handing_back.hand_back(talk, ann, Ask.ALL).asked == MANY
     queued = Delivery.objects.filter(target="agent", state="pending").order_by("seq")
@@ -246,6 +246,20 @@ def test_handing_back_asks_the_agent_what_was_chosen_in_its_order(ann: User, ask
     queued = Delivery.objects.filter(target="agent", state="pending").order_by("seq")
     assert [each.pk for each in queued] == [each.pk for each in wanted]
     assert told(talk)[-1] == ("handed_back", "Ann", "")
+
+
+def test_of_too_many_questions_the_newest_are_asked_and_the_others_are_counted(
+    ann: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handing_back, "MOST_ASKED", 3)
+    account = app()
+    talk = conversation(account, mode="human", assignee=ann)
+    asked = [delivery(message(talk, str(n), f"Q{n}"), State.SKIPPED, "human") for n in range(5)]
+    route(account)
+    done = handing_back.hand_back(talk, ann, Ask.ALL)
+    assert (done.asked, done.left_out) == (3, 2)
+    queued = Delivery.objects.filter(target="agent", state="pending").order_by("seq")
+    assert [each.pk for each in queued] == [each.pk for each in asked[2:]]
 
 
 def test_an_agents_answer_to_a_replayed_question_ends_the_wait(ann: User) -> None:

@@ -29,6 +29,7 @@ from bridge.admin.routes import map_url
 from bridge.admin.unfold import styled
 from bridge.models import Contact, Conversation, Route
 from bridge.models.routes import PeerKinds
+from bridge.operations.handing_back import MOST_ASKED
 from bridge.operations.moving import why_not_move
 from bridge.operations.unanswered import select_unanswered
 from bridge.people import entries
@@ -254,6 +255,7 @@ def _list_unanswered(conversation: Conversation) -> dict[str, Any]:
     rows = select_unanswered(conversation)
     ids = list(rows.values_list("pk", flat=True)[: BULK_SIZE + 1])
     return {
+        "most_asked": MOST_ASKED,
         "unanswered": rows.count() if len(ids) > BULK_SIZE else len(ids),
         "replayable": ids if len(ids) <= BULK_SIZE else [],
     }

@@ -85,7 +85,7 @@ def hand_back(page_admin: BridgeAdmin[Conversation], request: HttpRequest, talk:
     if ask in (Ask.LAST, Ask.ALL) and not may_ask:
         raise PermissionDenied
     if unanswered and not ask and may_ask:
-        context = {"conversation": talk, "count": unanswered}
+        context = {"conversation": talk, "count": unanswered, "most_asked": handing_back.MOST_ASKED}
         return page_admin.page(
             request, "admin/bridge/hand_back.html", _("Hand back to agent"), talk, _("Hand back to agent"), **context
         )
@@ -97,9 +97,20 @@ def hand_back(page_admin: BridgeAdmin[Conversation], request: HttpRequest, talk:
         )
         return None
     page_admin.notify(request, talk, _describe(done.asked))
+    if done.left_out:
+        messages.warning(request, _describe_left_out(done.left_out))
     for pk, why in done.refused:
         messages.warning(request, f"#{pk}: {why}")
     return None
+
+
+def _describe_left_out(count: int) -> str:
+    text = ngettext(
+        "%(n)d older message is left out: the agent is asked the newest %(most)d at most.",
+        "%(n)d older messages are left out: the agent is asked the newest %(most)d at most.",
+        count,
+    )
+    return text % {"n": count, "most": handing_back.MOST_ASKED}
 
 
 def _describe(asked: int) -> str:

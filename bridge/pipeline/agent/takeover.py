@@ -177,7 +177,7 @@ def find_last_answer(conversation: int, *sources: Message.Source) -> int:
     own = Delivery.objects.filter(lane=lane_of_turns(conversation), reason=Reason.OWN)
     newest = (
         answers.order_by("-id").values_list("pk", flat=True).first(),
-        own.order_by("-message").values_list("message_id", flat=True).first(),
+        own.order_by("-message_id").values_list("message_id", flat=True).first(),
     )
     return max(found or 0 for found in newest)
 

@@ -12,7 +12,7 @@ from accounts.channels import stored_tokens
 from accounts.health import Health
 from accounts.models import AccessToken, ChannelAccount
 from bridge.explanations.incidents import severity_of
-from bridge.models import AlertRule, Conversation, Delivery, Incident, Message, Reason, RuleKind
+from bridge.models import AlertChannel, AlertRule, Conversation, Delivery, Incident, Message, Reason, RuleKind
 from bridge.operations import alert_rules, incidents
 from channels_wechat.contract.errors import ChannelError
 from tests.channels.harness import recorder, says
@@ -178,6 +178,7 @@ def test_nobody_is_told_of_people_who_were_answered_soon(server: Recorder, only:
     assert told(server) == []
     shift(asked, dismissed_at=0)
     assert told(server) == []
+    AlertChannel.objects.update(created_at=timezone.now() - timedelta(days=1))
     since, until = (timezone.now() - timedelta(minutes=minutes) for minutes in (25, 16))
     assert Incident.objects.update(first_seen_at=since, opened_at=since, closed_at=until) == 1
     assert told(server) == []

@@ -271,6 +271,20 @@ def test_a_batch_at_a_time_and_again_after_a_kill(account: ChannelAccount, monke
     assert "geheimes Wort" not in everything()
 
 
+@pytest.mark.parametrize(("total", "left"), [(1, {}), (2, {"before": "Dear Ann"})])
+def test_a_text_that_was_written_for_one_replay_is_erased(account: ChannelAccount, total: int, left: object) -> None:
+    answered = Delivery.objects.filter(target=Target.CHANNEL).earliest("pk")
+    run = factories.replay_run(
+        answered, "finished", finished_at=timezone.now(), total=total, changes={"before": "Dear Ann"}
+    )
+    run.items.update(result="failed", before={"payload": {"text": "hello"}})
+    leave(account)
+    router.route_waiting()
+    erasure.erase_people()
+    run.refresh_from_db()
+    assert (run.changes, run.items.get().before) == (left, {})
+
+
 def test_nothing_can_be_said_or_replayed(account: ChannelAccount) -> None:
     carry_everything()
     leave(account)

@@ -189,6 +189,13 @@ class ChannelAdmin(AlertsAdmin):
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).defer("secret", "account__credentials")
 
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Count what was sent by these channels, where Django would list each alert of a year."""
+        sent = AlertMessage.objects.filter(channel__in=objs).count()
+        counts = {self.opts.verbose_name_plural: len(objs), AlertMessage._meta.verbose_name_plural: sent}
+        is_allowed = all(self.has_delete_permission(request, each) for each in objs)
+        return [str(each) for each in objs], counts, set() if is_allowed else {self.opts.verbose_name}, []
+
     def get_fields(self, request: HttpRequest, obj: AlertChannel | None = None) -> Any:
         """Show no address that is set in the environment, and none to people who may only view."""
         if obj is None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.urls import reverse
+from django.utils import timezone
 
 from accounts.fields import Sealed, list_unreadable
-from bridge.models import AlertChannel, AlertRule
+from bridge.models import AlertChannel, AlertMessage, AlertRule
 from tests.api.conftest import calling_as
 from tests.channels.harness import recorder
 from tests.support import factories
@@ -133,6 +136,18 @@ def delete(client: Client, row: Any) -> str:
     """Press and confirm *Delete*, and return the page."""
     name = f"admin:{row._meta.app_label}_{row._meta.model_name}"
     return client.post(reverse(f"{name}_delete", args=[row.pk]), {"post": "yes"}, follow=True).content.decode()
+
+
+def test_a_channel_that_is_to_be_deleted_counts_what_it_sent_and_names_none_of_it(boss: Client) -> None:
+    channel = factories.alert_channel(name="Partner")
+    result = {"state": "sent", "finished_at": timezone.now()}
+    sent = AlertMessage(channel=channel, target="boss", title="Account Acme is down", text="x", **result)
+    AlertMessage.objects.bulk_create([sent] + [copy(sent) for _number in range(20)])
+    page = boss.get(reverse("admin:bridge_alertchannel_delete", args=[channel.pk])).content.decode()
+    assert "Alert messages: 21" in " ".join(re.sub("<[^>]*>", "", page).split())
+    assert "Acme is down" not in page
+    delete(boss, channel)
+    assert not AlertMessage.objects.exists()
 
 
 def test_a_rule_that_a_channel_is_limited_to_is_not_deleted(boss: Client) -> None:

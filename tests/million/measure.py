@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 MOST_QUERIES, MOST_SECONDS = 10, 0.3
 # A search asks for what it found, and for the rows that belong to it.
-MOST_OF_SEARCH = 12
+MOST_OF_SEARCH = 13
 # The page of a conversation shows its messages, their files, deliveries and people, the mapping, and ways to answer.
 MOST_OF_ONE = 30
 TIMES = 3
@@ -47,11 +47,11 @@ def most_queries(page: Page) -> int:
 
 
 def cost(client: Client, page: Page, times: int = TIMES) -> Cost | None:
-    """None where nothing can be read: the address takes POST only, or what it does is offered to nobody."""
+    """None where nothing can be read: the address takes POST only, what it does is offered to nobody, or this row has no such page."""
     with CaptureQueriesContext(connection) as caught:
         status = client.get(page.address).status_code
         queries = connection.queries[caught.initial_queries :]  # before the next request begins a new list
-    if status in (403, 405):
+    if status in (403, 404, 405):
         return None
     slowest = max(queries, key=lambda query: float(query["time"]), default={"time": "0", "sql": ""})
     seconds = median(_seconds(client, page) for _time in range(times))

@@ -118,7 +118,7 @@ def test_no_english_on_incidents_of_any_cause(chinese: Client, world: factories.
     now = timezone.now().isoformat()
     params = {"name": "售后", "limit": "60 messages a minute", "reason": "permanent", "because": WRONG_SECRET}
     params |= dict.fromkeys(("first", "last", "stored", "since", "ends", "heard"), now)
-    params |= dict.fromkeys(("count", "chats", "minutes", "percent", "failed", "most"), "7")
+    params |= dict.fromkeys(("count", "chats", "minutes", "percent", "failed", "most"), 7)
     made = [
         factories.incident(
             f"{code}:{world.app.pk}", code, code_params=params, account=world.app, conversation=world.person

@@ -23,7 +23,7 @@ from bridge.admin.export import Column, columns
 from bridge.models import AlertDelivery, Incident, Reason
 from bridge.models.incidents import NOTE_LENGTH, select_muted
 from bridge.operations import incidents
-from bridge.operations.alerts import channels, sending
+from bridge.operations.alerts import channels, planning, sending
 from bridge.security import audit
 from bridge.ui import formatting
 
@@ -114,16 +114,18 @@ class IncidentAdmin(ReadOnlyAdmin[Incident]):
 
     @admin.display(description=_("alert sent"))
     def alert_sent(self, incident: Incident) -> SafeString | str:
-        """Nothing is claimed: a time only where a channel accepted the alert, and that it goes only where one waits to be sent."""
+        """Nothing is claimed: a time only where a channel accepted the alert, and that it goes only where one waits and will be sent."""
         if incident.notified_at:
             return formatting.relative_time(incident.notified_at)
         if incident.error:
             return formatting.badge(_("could not be sent"), "warn")
-        waits = getattr(incident, "alert_waits", False) and not incident.is_muted
+        dropped = incident.is_muted or getattr(incident, "alert_is_dropped", False)
+        waits = getattr(incident, "alert_waits", False) and not dropped
         return formatting.badge(_("on its way"), "info") if waits else str(_("no"))
 
     def get_queryset(self, request: HttpRequest) -> Any:
-        return super().get_queryset(request).annotate(alert_waits=channels.has_waiting())
+        dropped = planning.settled() | planning.ended_silently()
+        return super().get_queryset(request).annotate(alert_waits=channels.has_waiting(), alert_is_dropped=dropped)
 
     def get_urls(self) -> list[URLPattern]:
         test = self.route("test-alert/", require_POST(self.test_alert_view), "test_alert")

@@ -87,16 +87,21 @@ def _find_failure_rate(rule: AlertRule, accounts: QuerySet[ChannelAccount]) -> I
 
 
 def _find_tokens(rule: AlertRule, accounts: QuerySet[ChannelAccount]) -> Iterator[Problem]:
-    """Find tokens whose refresh failed, and those that end within minutes although they should have been refreshed before."""
+    """Find tokens whose refresh failed, and those that end within minutes although they should have been refreshed before.
+
+    Of an account that is stopped, `account_down` tells; what was open before only stays open.
+    """
     ends = timezone.now() + timedelta(minutes=rule.minutes or 0)
-    rows = AccessToken.objects.filter(account__in=accounts.exclude(state=Health.STOPPED)).select_related("account")
+    rows = AccessToken.objects.filter(account__in=accounts).select_related("account")
     rows = rows.filter(~Q(failure_code="") | (~Q(value="") & Q(expires_at__lt=ends)))
     for token in rows.order_by("account_id"):
-        if token.failure_code:
-            because = nest_cause(Cause(token.failure_code, token.failure_params), "channel", token.account.kind)
-            yield _build(rule, "token_failed", token.account, {"because": because}, error_code=token.failure_code)
+        account, code = token.account, token.failure_code
+        opens = account.state != Health.STOPPED
+        if code:
+            because = nest_cause(Cause(code, token.failure_params), "channel", account.kind)
+            yield _build(rule, "token_failed", account, {"because": because}, error_code=code, opens=opens)
         elif token.expires_at:
-            yield _build(rule, "token_ends", token.account, {"ends": token.expires_at.isoformat()})
+            yield _build(rule, "token_ends", account, {"ends": token.expires_at.isoformat()}, opens=opens)
 
 
 def _find_silence(rule: AlertRule, accounts: QuerySet[ChannelAccount]) -> Iterator[Problem]:

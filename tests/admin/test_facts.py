@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 from knox.models import AuthToken
 
-from bridge.models import AlertDelivery, Message, State
+from bridge.models import AlertDelivery, Incident, Message, State
 from bridge.operations.alerts import planning, sending
 from bridge.security import audit
 from tests.admin.test_words import words
@@ -126,6 +126,28 @@ def test_the_list_claims_no_alert_that_was_not_sent(
         state="skipped", code="own_channel", finished_at=timezone.now()
     )
     assert "on its way" not in column(boss, "bridge_incident", "alert_sent").values()
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"acknowledged_at": 0},
+        {"acknowledged_at": 0, "closed_at": 0},
+        {"muted_to_end": True, "closed_at": 0},
+        {"muted_until": 60, "closed_at": 0},
+    ],
+)
+def test_the_list_claims_no_alert_that_will_be_skipped_after_the_quiet_hours(
+    boss: Client, settings: Any, columns: dict[str, Any]
+) -> None:
+    settings.ALERT_EMAIL, settings.ALERT_WEBHOOK_URL = ["boss@example.com"], ""
+    mine, other = factories.incident("x", "It"), factories.incident("y", "Other")
+    planning.plan_alerts()
+    given = {
+        name: value if value is True else timezone.now() + timedelta(seconds=value) for name, value in columns.items()
+    }
+    Incident.objects.filter(pk=mine.pk).update(**given)
+    assert column(boss, "bridge_incident", "alert_sent") == {mine.pk: "no", other.pk: "on its way"}
 
 
 def test_the_page_says_who_was_told_and_who_was_not(boss: Client) -> None:

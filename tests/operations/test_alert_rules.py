@@ -13,7 +13,7 @@ from accounts.health import Health
 from accounts.models import AccessToken, ChannelAccount
 from bridge.explanations.incidents import severity_of
 from bridge.models import AlertChannel, AlertRule, Conversation, Delivery, Incident, Message, Reason, RuleKind
-from bridge.operations import alert_rules, incidents
+from bridge.operations import alert_rules, incidents, sending
 from channels_wechat.contract.errors import ChannelError
 from tests.channels.harness import recorder, says
 from tests.support import factories
@@ -89,6 +89,16 @@ def test_messages_that_wait(server: Recorder, only: Any) -> None:
     assert told(server) == [f"Resolved: {title}"]
 
 
+def test_messages_that_wait_longer_because_staff_stop_sending_are_not_told_as_sent(server: Recorder, only: Any) -> None:
+    only(RuleKind.BACKLOG, minutes=10)
+    shift(to_send(account := app()), queued_at=-601)
+    (title,) = told(server)
+    sending.stop_sending(account)
+    assert told(server) == [f"No longer watched: {title}"]
+    sending.allow_sending(account)
+    assert told(server) == [title]
+
+
 def test_a_rate_of_failures(server: Recorder, only: Any) -> None:
     only(RuleKind.FAILURE_RATE, minutes=10, percent=50, least_count=2)
     account = app()
@@ -126,6 +136,12 @@ def test_a_token_that_cannot_be_refreshed(server: Recorder, only: Any) -> None:
     assert AccessToken.objects.get().failure_code
     assert told(server) == ["Account Acme app: the access token cannot be refreshed"]
     AccessToken.objects.update(wait_until=timezone.now() - timedelta(seconds=1))
+    server.will(says(40001, "invalid secret"))
+    with pytest.raises(ChannelError):
+        stored_tokens(account).current()
+    account.set_state(Health.STOPPED, "40001")
+    assert told(server) == [], "it is worse, not over"
+    account.revive()
     server.will(says(access_token="next", expires_in=7200))
     stored_tokens(account).current()
     assert told(server) == ["Resolved: Account Acme app: the access token cannot be refreshed"]

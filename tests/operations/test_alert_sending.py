@@ -142,6 +142,7 @@ def test_a_webhook_is_signed_and_names_its_incidents(server: Recorder) -> None:
     assert body["type"] == "alert"
     (told,) = body["data"]["incidents"]
     assert (told["id"], told["state"], told["code"], told["until"]) == (incident.pk, "active", "account_down", None)
+    assert told["withdrawn"] is False
 
 
 def test_a_repetition_has_the_same_webhook_id(server: Recorder) -> None:
@@ -533,6 +534,21 @@ def test_what_is_muted_for_an_hour_is_told_after_it_where_it_lasts(server: Recor
     alerts.send_alerts()
     (text,) = said(server)
     assert ["\nIt\n" in text, "Muted from the start" in text, "Over" in text] == [True, True, False]
+
+
+def test_what_is_muted_for_a_day_while_its_alert_waits_is_told_after_it(server: Recorder) -> None:
+    channel = by_robot(server)
+    now = timezone.now()
+    rows = {name: factories.incident(name, name, muted_until=now + timedelta(minutes=1)) for name in ("lasts", "old")}
+    for incident in rows.values():
+        AlertDelivery.objects.create(incident=incident, channel=channel, occasion="opened")
+    AlertDelivery.objects.update(created_at=now - timedelta(hours=25))
+    Incident.objects.filter(pk=rows["old"].pk).update(muted_until=None)
+    alerts.send_alerts()
+    assert (server.requests, states()) == ([], [("opened", "waiting", ""), ("opened", "skipped", "too_old")])
+    Incident.objects.filter(pk=rows["lasts"].pk).update(muted_until=now - timedelta(seconds=1))
+    alerts.send_alerts()
+    assert [text.splitlines()[0] for text in said(server)] == ["lasts"]
 
 
 def test_the_end_of_what_was_told_is_told_also_where_somebody_acknowledged_it(server: Recorder) -> None:

@@ -90,6 +90,7 @@ def test_what_staff_disable_or_delete_is_not_told_as_resolved(mailoutbox: list[E
             type(row).objects.filter(pk=row.pk).update(enabled=False)
     type(hook).objects.update(disabled_code="")
     incidents.update_incidents()
+    assert mailoutbox[1].subject == "[bridge] 1 problem resolved, 3 problems no longer watched"
     told = {line for line in mailoutbox[1].body.splitlines() if ": " in line}
     assert told == {
         "No longer watched: Account Acme app is down",

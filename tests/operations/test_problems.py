@@ -345,6 +345,12 @@ def test_a_quota_of_a_day_is_an_incident_before_it_is_used_up() -> None:
     assert row.detail.startswith("messages a day, 200 for each seat: at most 200, of which less than 10 % are left.")
     with valkey_is_slow():
         assert the_only().pk == row.pk, "nobody knows whether it is over"
+    account.set_state(Health.STOPPED, "40001")
+    assert set(open_incidents()) == {row.cause, f"account:{account.pk}"}, "no more calls are left than before"
+    Incident.objects.update(closed_at=timezone.now())
+    assert set(open_incidents()) == {f"account:{account.pk}"}, "an account that is stopped needs no calls"
+    account.revive()
+    row = the_only()
     earlier(account, credentials=SEALED_ELSEWHERE)
     assert set(open_incidents()) == {row.cause, f"unreadable:account:{account.pk}"}
 

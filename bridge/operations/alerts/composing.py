@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -42,7 +43,7 @@ class Item:
 
     @property
     def is_withdrawn(self) -> bool:
-        """Whether it ended only because its rule, or what it is about, was disabled or deleted."""
+        """Whether it ended only because its rule, or what it is about, was disabled, stopped or deleted."""
         return bool(getattr(self.incident, "is_withdrawn", False))
 
     @property
@@ -67,6 +68,7 @@ class Item:
         return {
             "id": self.incident.pk,
             "state": "resolved" if self.ended else "active",
+            "withdrawn": self.ended and self.is_withdrawn,
             "reminder": self.again,
             "code": self.incident.code,
             "cause": self.incident.cause,
@@ -125,15 +127,19 @@ def _build_item(rows: Sequence[AlertDelivery]) -> Item:
 def _write_title(items: Sequence[Item]) -> str:
     if len(items) == 1:
         return items[0].title
-    ended = sum(item.ended for item in items)
-    active = len(items) - ended
-    problems = ngettext("%(count)d problem", "%(count)d problems", active) % {"count": active}
-    over = ngettext("%(count)d problem resolved", "%(count)d problems resolved", ended) % {"count": ended}
-    return (
-        _("%(problems)s, %(resolved)s") % {"problems": problems, "resolved": over}
-        if ended and active
-        else (problems if active else over)
+    active = sum(not item.ended for item in items)
+    withdrawn = sum(item.ended and item.is_withdrawn for item in items)
+    resolved = len(items) - active - withdrawn
+    parts = (
+        (active, ngettext("%(count)d problem", "%(count)d problems", active)),
+        (resolved, ngettext("%(count)d problem resolved", "%(count)d problems resolved", resolved)),
+        (withdrawn, ngettext("%(count)d problem no longer watched", "%(count)d problems no longer watched", withdrawn)),
     )
+    return reduce(_join, [text % {"count": count} for count, text in parts if count])
+
+
+def _join(before: str, after: str) -> str:
+    return _("%(before)s, %(after)s") % {"before": before, "after": after}
 
 
 def _write_heading(channel: AlertChannel, rows: Sequence[AlertDelivery]) -> str:

@@ -1,4 +1,4 @@
-"""Why an incident ended: its problem is gone, or nobody looks for it any more because staff disabled or deleted what it is about."""
+"""Why an incident ended: its problem is gone, or nobody looks for it any more, as staff disabled, stopped or deleted what it is about."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ ABOUT_A_ROW = (
 FOUND_ANYWAY = (
     "account_failures", "gateway_failures", "webhook_failures", "uncertain", "review_waiting", "window_closed",
 )  # fmt: skip
+# These are not looked for while staff have stopped all sending of the account.
+NOT_WHILE_SENDING_IS_STOPPED = ("backlog",)
 
 
 def mark_withdrawn(incidents: Sequence[Incident]) -> None:
@@ -29,7 +31,7 @@ def mark_withdrawn(incidents: Sequence[Incident]) -> None:
     for incident in incidents:
         rule, channel = rule_of(incident), _channel_of(incident)
         is_unwatched = (rule is not None and rule not in rules) or (channel is not None and channel not in channels)
-        incident.is_withdrawn = is_unwatched or _is_about_nothing_enabled(incident)  # type: ignore[attr-defined]
+        incident.is_withdrawn = is_unwatched or _is_about_nothing_watched(incident)  # type: ignore[attr-defined]
 
 
 def _channel_of(incident: Incident) -> int | None:
@@ -37,9 +39,11 @@ def _channel_of(incident: Incident) -> int | None:
     return int(number) if kind == "alert_channel" else None
 
 
-def _is_about_nothing_enabled(incident: Incident) -> bool:
+def _is_about_nothing_watched(incident: Incident) -> bool:
     row = incident.account or incident.gateway or incident.endpoint
     if row is None:
         words = incident.cause.split(":")
         return words[0] in ABOUT_A_ROW and "None" not in words
+    if incident.code in NOT_WHILE_SENDING_IS_STOPPED and incident.account and incident.account.sending_stopped_at:
+        return True
     return not row.enabled and incident.code not in FOUND_ANYWAY

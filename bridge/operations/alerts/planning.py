@@ -63,6 +63,11 @@ def silenced() -> Q:
     return select_muted(timezone.now())
 
 
+def muted_lately() -> Q:
+    """The incidents that last and are muted, or were within `MAX_AGE`: that made their alerts wait, so these are not too old."""
+    return Q(closed_at=None, muted_until__gt=timezone.now() - MAX_AGE)
+
+
 def ended_silently() -> Q:
     """The incidents that end, or ended, while they were muted: whoever was not told before is never told."""
     return Q(muted_to_end=True) | Q(closed_at__isnull=False, muted_until__gt=F("closed_at"))

@@ -110,7 +110,8 @@ def _acquire(channel: AlertChannel) -> AlertChannel | None:
 def _take_waiting(channel: AlertChannel) -> list[AlertDelivery]:
     """Return what is to be sent now, oldest first. What need not be sent any more is marked as skipped."""
     waiting = AlertDelivery.objects.filter(channel=channel, state=AlertState.WAITING)
-    _skip(waiting.filter(created_at__lt=timezone.now() - planning.MAX_AGE), "too_old")
+    old = waiting.filter(created_at__lt=timezone.now() - planning.MAX_AGE)
+    _skip(old.exclude(incident__in=Incident.objects.filter(planning.muted_lately())), "too_old")
     news = waiting.exclude(occasion=Occasion.RESOLVED)
     for found, code in ((planning.ended_silently(), "muted"), (planning.settled(), "acknowledged")):
         _skip(news.filter(incident__in=Incident.objects.filter(found)), code)

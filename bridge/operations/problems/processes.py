@@ -115,8 +115,11 @@ def find_spooled_callbacks(_names: Names) -> Iterator[Problem]:
 
 
 def find_low_quotas(_names: Names) -> Iterator[Problem | Unknown]:
-    """Find accounts of which a quota of an hour or longer is nearly used up, as the bridge counts its own calls."""
-    for account in ChannelAccount.objects.filter(enabled=True).exclude(state=Health.STOPPED):
+    """Find accounts of which a quota of an hour or longer is nearly used up, as the bridge counts its own calls.
+
+    An account that is stopped calls nobody; what was open before only stays open until the calls are left again.
+    """
+    for account in ChannelAccount.objects.filter(enabled=True):
         try:
             limits = all_limits(build_channel(account))
         except Undecryptable:  # `secrets` tells of it
@@ -133,4 +136,4 @@ def find_low_quotas(_names: Names) -> Iterator[Problem | Unknown]:
 
 def _build_low_quota(cause: str, account: ChannelAccount, limit: Limit) -> Problem:
     params = {"name": account.name, "limit": in_english(limit.label), "most": limit.count, "percent": QUOTA_PERCENT}
-    return Problem(cause, "quota_low", params, account_id=account.pk)
+    return Problem(cause, "quota_low", params, account_id=account.pk, opens=account.state != Health.STOPPED)

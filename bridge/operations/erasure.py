@@ -108,10 +108,10 @@ def _erase_content(ids: list[int]) -> None:
     Attempt.objects.filter(delivery__message__in=ids).update(request={}, response={}, code_params={})
     deliveries = Delivery.objects.filter(message__in=ids)
     deliveries.update(payload=ERASED_PAYLOAD, code_params={}, fingerprint="", remote_id="")
-    items = ReplayItem.objects.filter(delivery__in=deliveries.values("pk")).exclude(result="")
-    # The text of a single answer was written for this person; a sentence before many was not.
+    items = ReplayItem.objects.filter(delivery__in=deliveries.values("pk"))
+    # The text of a single answer was written for this person, also where it was never sent; a sentence before many was not.
     ReplayRun.objects.filter(pk__in=items.values("run"), total=1).exclude(changes={}).update(changes={})
-    items.update(before={})
+    items.exclude(result="").update(before={})
     messages = Message.objects.filter(pk__in=ids)
     messages.update(text="", data={}, raw={}, reply_address="", request_hash="")
 

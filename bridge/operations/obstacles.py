@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from accounts.channels import build_channel
+from accounts.fields import Undecryptable
 from bridge.models import Reason
-from channels_wechat.unregistered import NO_LONGER_SUPPORTED
+from channels_wechat.unregistered import NO_LONGER_SUPPORTED, UnregisteredKind
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrOrPromise
+
+    from accounts.models import ChannelAccount
 
 
 class Obstacle(models.TextChoices):
@@ -20,6 +24,7 @@ class Obstacle(models.TextChoices):
     CHANGED = "changed", _("It has changed meanwhile: look again.")
     ERASED = "erased", _("All data of this person was erased: nothing is left to send.")
     UNREGISTERED = "unregistered", NO_LONGER_SUPPORTED
+    UNREADABLE = "unreadable", _("No key of FIELD_KEYS opens the credentials of its account: put the key back.")
     NO_TURN = "no_turn", _("This is not something an agent could answer.")
     NO_ENDPOINT = "no_endpoint", _("The webhook was deleted: there is no address to send to.")
     MERGED = "merged", _("It was sent as a part of another delivery: replay that one.")
@@ -46,6 +51,15 @@ class Obstacle(models.TextChoices):
     NO_GATEWAY = "no_gateway", _("The gateway that was chosen was deleted.")
     INTERNAL = "internal_error", _("An error of the bridge stopped it: its log says which.")
     REPLAYED_AGAIN = "replayed_again", _("It failed again, and was replayed once more outside of this run.")
+
+
+def find_account_obstacle(account: ChannelAccount) -> Obstacle | None:
+    """Return why nothing of this account can be replayed; None where it can."""
+    try:
+        channel = build_channel(account)
+    except Undecryptable:
+        return Obstacle.UNREADABLE
+    return Obstacle.UNREGISTERED if isinstance(channel, UnregisteredKind) else None
 
 
 def explain_detail(code: str) -> _StrOrPromise:

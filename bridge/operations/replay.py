@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 
 from accounts.channels import build_channel
 from bridge.models import ERASED, Delivery, Message, Reason, State, Target
-from bridge.operations.obstacles import Obstacle
+from bridge.operations.obstacles import Obstacle, find_account_obstacle
 from bridge.people import open_questions, peers
 from bridge.pipeline.delivery import retry_policy, settle
 from bridge.pipeline.delivery.types import next_seq
@@ -21,7 +21,6 @@ from bridge.pipeline.outbound import moderation
 from bridge.pipeline.replies.paths import path_for
 from bridge.runtime.wakeups.publish import Topic, notify
 from bridge.webhooks import post
-from channels_wechat.unregistered import UnregisteredKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -145,8 +144,8 @@ def find_obstacle(delivery: Delivery) -> Obstacle | None:
         return Obstacle.STATE
     if _is_erased(delivery):
         return Obstacle.ERASED
-    if delivery.account and isinstance(build_channel(delivery.account), UnregisteredKind):
-        return Obstacle.UNREGISTERED
+    if delivery.account and (obstacle := find_account_obstacle(delivery.account)):
+        return obstacle
     if delivery.target == Target.AGENT:
         return Obstacle.NO_TURN if delivery.reason in NO_TURNS else None
     if post.has_no_endpoint(delivery):

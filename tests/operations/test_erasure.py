@@ -285,6 +285,17 @@ def test_a_text_that_was_written_for_one_replay_is_erased(account: ChannelAccoun
     assert (run.changes, run.items.get().before) == (left, {})
 
 
+def test_a_text_that_was_written_for_a_replay_that_never_ran_is_erased(account: ChannelAccount) -> None:
+    answered = Delivery.objects.filter(target=Target.CHANNEL).earliest("pk")
+    run = factories.replay_run(answered, total=1, changes={"text": "Dear Ann"})
+    assert run.items.get().result == ""
+    leave(account)
+    router.route_waiting()
+    erasure.erase_people()
+    run.refresh_from_db()
+    assert run.changes == {}
+
+
 def test_nothing_can_be_said_or_replayed(account: ChannelAccount) -> None:
     carry_everything()
     leave(account)

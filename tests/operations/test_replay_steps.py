@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 from django.utils import timezone
 
+from accounts.fields import Sealed
+from accounts.models import ChannelAccount
 from bridge.models import Conversation, ReplayRun
 from bridge.models.replays import MOST_FAILED_STEPS
+from bridge.operations import replay
 from bridge.operations.replays import control, plan, runner
 from bridge.operations.replays.filters import ReplayFilter
 from tests.operations.replays import FAILED, ended, failed, planned, results, started, step
 from tests.support import factories
 from tests.support.factories import app, route, row, turn
 
-if TYPE_CHECKING:
-    from accounts.models import ChannelAccount
-
 pytestmark = pytest.mark.django_db
 UNREADABLE = {"queued": "many"}
+SEALED_ELSEWHERE = Sealed("v2.00000000.AAAA")
 
 
 @pytest.fixture
@@ -110,3 +109,18 @@ def test_a_good_step_forgets_those_that_failed_before(account: ChannelAccount) -
     ReplayRun.objects.update(failed_steps=MOST_FAILED_STEPS - 1, paced_at=timezone.now())
     step(run, seconds=1)
     assert (run.state, run.failed_steps, results(run)) == ("running", 0, ["queued", ""])
+
+
+def test_an_account_whose_credentials_no_key_opens_is_said_and_stops_nothing(account: ChannelAccount) -> None:
+    """Neither the plan, where it is disabled and has no part in it, nor the run, where the key went meanwhile."""
+    other = app(agent_id=7)
+    failed(account)
+    run = started(plan.make_plan("again", FAILED))
+    failed(other)
+    ChannelAccount.objects.filter(pk=account.pk).update(credentials=SEALED_ELSEWHERE, enabled=False)
+    step(run)
+    run.refresh_from_db()
+    assert (results(run), run.items.get().detail, run.failed_steps) == (["refused"], "unreadable", 0)
+    late = plan.make_plan("again", FAILED)
+    assert {(group["detail"], group["count"]) for group in late.groups} == {("unreadable", 1), ("", 1)}
+    assert replay.find_obstacle(run.items.get().delivery) == "unreadable"

@@ -16,11 +16,11 @@ from accounts import limits
 from accounts.channels import build_channel
 from accounts.models import ChannelAccount
 from bridge.models import Delivery, Outlook, ReplayKind, ReplayRun, Target
+from bridge.operations.obstacles import find_account_obstacle
 from bridge.operations.replays import plan_sql
 from bridge.operations.replays.changes import change_texts
 from bridge.pipeline.replies.paths import EventReply, PassiveReply, StreamThenUrl, path_for
 from channels_wechat.contract.capabilities import ReplyWindows
-from channels_wechat.unregistered import UnregisteredKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -135,11 +135,13 @@ def _account_facts(run: ReplayRun) -> list[dict[str, Any]]:
 
 
 def _facts_of(account: ChannelAccount) -> dict[str, Any]:
+    if obstacle := find_account_obstacle(account):
+        return {"id": account.pk, "blocked": obstacle}
     channel = build_channel(account)
     path = path_for(channel, account.pk)
     return {
         "id": account.pk,
-        "known": not isinstance(channel, UnregisteredKind),
+        "blocked": "",
         "windows": isinstance(channel, ReplyWindows) and not isinstance(path, PassiveReply),
         "stream_seconds": path.channel.stream_seconds if isinstance(path, StreamThenUrl) else None,
         "codes": isinstance(path, EventReply),

@@ -48,7 +48,7 @@ WITH given AS MATERIALIZED (
     %s::bigint AS route, %s::text[] AS chosen, %s::timestamptz AS planned_at, %s::boolean AS changes_text
 ), facts AS MATERIALIZED (
   SELECT * FROM jsonb_to_recordset(%s::jsonb)
-    AS f(id bigint, known boolean, windows boolean, stream_seconds float, codes boolean, quota bigint)
+    AS f(id bigint, blocked text, windows boolean, stream_seconds float, codes boolean, quota bigint)
 ), looked AS MATERIALIZED (
   SELECT candidate.*, m.conversation_id, m.peer_kind, m.peer_id, m.sender, m.addressed, m.reply_to_id, m.kind AS message_kind,
     COALESCE(m.instead_of_id, m.id) AS origin, CASE candidate.target WHEN 'agent' THEN m.text END AS text
@@ -90,7 +90,7 @@ _LOOK = """
   SELECT (code_params->>'head')::bigint AS id FROM bridge_delivery
   WHERE (SELECT changes_text FROM given) AND reason = 'merged' AND state = 'skipped' AND code_params->>'head' IS NOT NULL
 ), asked AS (
-  SELECT l.*, f.known, f.windows, f.stream_seconds, f.codes, f.quota, w.id AS window_id, w.until AS window_until, w."left" AS window_left,
+  SELECT l.*, f.blocked, f.windows, f.stream_seconds, f.codes, f.quota, w.id AS window_id, w.until AS window_until, w."left" AS window_left,
     l.target = 'channel' AND (l.state = 'uncertain' OR unproven.id IS NOT NULL OR taken.first <> l.message_id OR taken.last <> l.message_id
       OR copies.newest <> l.message_id) AS may_have_arrived,
     talks.newest > l.message_id AS answered, CASE l.target WHEN 'agent' THEN talks.mode END AS mode,
@@ -118,7 +118,7 @@ _LOOK = """
     WHEN state NOT IN ('dead', 'uncertain', 'skipped') THEN 'state'
     WHEN dismissed_at > given.planned_at THEN 'dismissed'
     WHEN peer_id LIKE 'erased-%%' OR call_erased THEN 'erased'
-    WHEN account_id IS NOT NULL AND NOT COALESCE(known, false) THEN 'unregistered'
+    WHEN account_id IS NOT NULL AND COALESCE(blocked, 'unregistered') <> '' THEN COALESCE(blocked, 'unregistered')
     WHEN target = 'agent' AND reason IN ('event', 'unsupported', 'command') THEN 'no_turn'
     WHEN target = 'agent' AND reason IN ('own', 'past', 'read_on', 'no_sender') THEN reason
     WHEN target = 'webhook' AND endpoint_id IS NULL AND lane <> 'hook:alerts' THEN 'no_endpoint'

@@ -22,6 +22,7 @@ from accounts.channels import build_channel
 from accounts.models import ChannelAccount
 from bridge.models import Delivery, ReplayItem, ReplayKind, ReplayResult, ReplayRun, ReplayState
 from bridge.models.replays import MOST_FAILED_STEPS, OPEN_RESULTS
+from bridge.operations.obstacles import find_account_obstacle
 from bridge.operations.replays import follow_sql
 from bridge.operations.replays.queueing import queue_items
 from bridge.runtime.db.outage import DB_UNAVAILABLE
@@ -193,7 +194,7 @@ class _Room:
     def _limit(self, key: int) -> int:
         """Return how many calls the account's limits leave now. A question takes a turn, and no call."""
         account = ChannelAccount.objects.filter(pk=key).first() if self.run.kind == ReplayKind.AGAIN and key else None
-        if account is None:
+        if account is None or find_account_obstacle(account):  # which each of its deliveries is refused for
             return self.most
         counted = [limit for limit in build_channel(account).limits if limit.scope == "account"]
         left = [count for _limit, count in limits.list_remaining(counted, str(account.key)) if count is not None]

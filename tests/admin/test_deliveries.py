@@ -220,7 +220,7 @@ def test_messages_are_found_by_text_person_and_platform_id(
     assert sorted(message.idempotency_key for message in found) == sorted(keys)
 
 
-@pytest.mark.parametrize(("day", "count"), [("today", 8), ("yesterday", 0), ("week", 8), ("never", 8)])
+@pytest.mark.parametrize(("day", "count"), [("today", 8), ("yesterday", 0), ("week", 8), ("never", 0)])
 def test_messages_are_filtered_by_day(boss: Client, world: factories.World, day: str, count: int) -> None:
     found = boss.get(reverse("admin:bridge_message_changelist"), {"day": day}).context["cl"].result_list
     assert len(found) == count

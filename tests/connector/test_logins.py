@@ -17,7 +17,7 @@ from bridge.operations import incidents, probe
 from channels_wechat import KINDS
 from channels_wechat.contract.connection import ConnectionState
 from tests.support.connecting import RunningConnector
-from tests.support.factories import account, eventually, gateway, route, row, shift, to_send
+from tests.support.factories import account, alert_rule, eventually, gateway, route, row, shift, to_send
 from tests.support.fake_phone import KIND, FakePhone
 
 if TYPE_CHECKING:
@@ -104,6 +104,7 @@ def test_a_new_account_alerts_nobody_and_a_lost_login_does(
     phone: ChannelAccount, settings: object, mailoutbox: list[EmailMessage]
 ) -> None:
     settings.ALERT_EMAIL = ["boss@example.com"]  # type: ignore[attr-defined]
+    alert_rule("account_down")  # a test that commits leaves none of the rules that the migration made
     (connection,) = leases.acquire("first")
     long_ago = timezone.now() - timedelta(minutes=5)
 

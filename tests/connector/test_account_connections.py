@@ -115,7 +115,9 @@ def test_an_answer_is_said_once_under_its_own_key(chat: ChannelAccount, platform
         eventually(lambda: outcomes(delivery) == ["unknown"])
         Delivery.objects.filter(pk=delivery.pk).update(due_at=timezone.now())
         eventually(lambda: row(delivery).state == State.DELIVERED)
-    assert (row(delivery).remote_id, outcomes(delivery)) == ("sent-0", ["unknown", "ok"])
+    # An attempt before the connection is open again fails without a word to the platform.
+    told = [outcome for outcome in outcomes(delivery) if outcome != "error"]
+    assert (row(delivery).remote_id, told) == ("sent-0", ["unknown", "ok"])
     assert platform.sent == {delivery.platform_key: {"to": "r1", "text": "hello Ann"}}
     assert [(sent["key"], sent["reply"]) for sent in frames(platform, "send")] == [
         (delivery.platform_key, "handle")

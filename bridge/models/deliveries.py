@@ -262,7 +262,7 @@ class Delivery(ExplainedMixin, models.Model):
                 condition=Q(state="skipped", reason__in=("no_route", "paused", "human"), dismissed_at=None),
                 name="delivery_unanswered",
             ),
-            # open_questions.find_last_own and problems.sql: what somebody answered in the platform's own client.
+            # takeover, unanswered and problems.sql: what somebody answered in the platform's own client.
             models.Index(fields=["lane", "-message"], condition=Q(reason="own"), name="delivery_own"),
             # The list by target: webhooks are few beside the messages.
             models.Index(fields=["-id"], condition=Q(target="webhook"), name="delivery_hooks"),

@@ -241,7 +241,7 @@ class Conversation(models.Model):
             models.Index(
                 models.F("last_inbound_at").desc(nulls_last=True), models.F("id").desc(), name="conversation_newest"
             ),
-            # The inbox: mine, and what nobody has taken; takeover.find_idle.
+            # The inbox: mine, and what nobody has taken.
             models.Index(
                 models.F("assignee"),
                 models.F("last_inbound_at").desc(nulls_last=True),
@@ -265,7 +265,7 @@ class Conversation(models.Model):
             ),
             # search.messages: whose messages are meant by a platform's id.
             models.Index(fields=["peer_id"], name="conversation_peer_id"),
-            # problems.sql: chats that an agent does not answer.
+            # problems.sql, unanswered_sql: chats that an agent does not answer.
             models.Index(fields=["account"], condition=~models.Q(mode="bot"), name="conversation_without_agent"),
             # search.conversations: words of the title, a part of the id.
             GinIndex(

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from django.db import transaction
-from django.db.models import DurationField, ExpressionWrapper, F, Value
-from django.db.models.functions import Now
 
 from bridge.models import Conversation
 from bridge.operations import replay
 from bridge.operations.unanswered import find_unanswered, select_unanswered
+from bridge.operations.unanswered_sql import IDLE_CHATS
 from bridge.people import open_questions, peers
 from bridge.pipeline.agent import takeover
 from bridge.runtime.wakeups.publish import Topic, notify
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from django.contrib.auth.models import User
-    from django.db.models import QuerySet
 
 # So many conversations at most are handed back in one run of the clock.
 MOST_IDLE = 200
@@ -77,19 +72,7 @@ def hand_back_idle() -> int:
 
     What its agent handed over stays with staff until they answer, or the person writes again.
     """
-    return sum(_hand_back_idle(pk) for pk in _find_idle())
-
-
-def _find_idle() -> Iterator[int]:
-    """By the index conversation_staffed: conversations that staff answer are few."""
-    idle = _idle(Conversation.objects.filter(mode=Conversation.Mode.HUMAN))
-    # The latest first, so that those that stay do not stand before the others for ever.
-    return idle.order_by("-staff_active_at").values_list("pk", flat=True)[:MOST_IDLE].iterator()
-
-
-def _idle(rows: QuerySet[Conversation]) -> QuerySet[Conversation]:
-    spell = ExpressionWrapper(F("account__staff_minutes") * Value(timedelta(minutes=1)), output_field=DurationField())
-    return rows.filter(servicer="", account__staff_minutes__isnull=False, staff_active_at__lt=Now() - spell)
+    return sum(_hand_back_idle(chat.id) for chat in IDLE_CHATS.fetch(only=None, most=MOST_IDLE))
 
 
 @transaction.atomic
@@ -98,10 +81,7 @@ def _hand_back_idle(pk: int) -> bool:
     if found is None:
         return False
     peers.lock_peer(found.account_id, found.peer_kind, found.peer_id)
-    if not _idle(Conversation.objects.filter(pk=pk, mode=Conversation.Mode.HUMAN)).exists():
+    if not IDLE_CHATS.fetch(only=pk, most=1):
         return False  # a colleague wrote at this moment, or handed it back
-    found.refresh_from_db(fields=["waiting_since"])
-    if found.waiting_since and not select_unanswered(found).exists():
-        return False  # its agent handed it over: the person was told that a colleague answers, and the agent has nothing to be asked
     hand_back(found, None, Ask.LAST)
     return True

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from django.db.models import OuterRef, Subquery
+from django.db.models import Case, F, OuterRef, Subquery, When
+from django.db.models.functions import Coalesce
 
 from bridge.models import Conversation, Delivery, Message, Reason, State, Target
-from bridge.pipeline.agent.takeover import find_last_answer
 from bridge.pipeline.delivery.lanes import lane_of_turns
 
 if TYPE_CHECKING:
@@ -21,10 +21,26 @@ def select_unanswered(conversation: Conversation) -> QuerySet[Delivery]:
 
     By the index delivery_unanswered: there can be many of a group that was paused for months.
     """
-    last = find_last_answer(conversation.pk, Message.Source.AGENT, Message.Source.STAFF)
+    last = _find_last_answered(conversation.pk)
     rows = Delivery.objects.filter(lane=lane_of_turns(conversation.pk), message__gt=last, target=Target.AGENT)
     rows = rows.filter(state=State.SKIPPED, reason__in=(Reason.PAUSED, Reason.HUMAN), dismissed_at=None)
     return rows.order_by("id")
+
+
+def _find_last_answered(conversation: int) -> int:
+    """Return the id of the message up to which all is answered; 0: nothing is. `unanswered_sql` finds the same for many, in SQL.
+
+    An agent answers its question and what came before it, not what came while it wrote; staff, and whoever writes in the platform's own
+    client, answer what they see. Messages of staff are looked for behind the agent's question alone: no older ones are read.
+    """
+    said = Message.objects.filter(conversation=conversation, direction="out").order_by("-id")
+    up_to = Case(When(source=Message.Source.AGENT, then=Coalesce("reply_to_id", "pk")), default=F("pk"))
+    by_both = said.filter(source__in=(Message.Source.AGENT, Message.Source.STAFF))
+    last: int = by_both.values_list(up_to, flat=True).first() or 0
+    by_staff = said.filter(source=Message.Source.STAFF, pk__gt=last).values_list("pk", flat=True)
+    own = Delivery.objects.filter(lane=lane_of_turns(conversation), reason=Reason.OWN, message__gt=last)
+    newest = own.order_by("-message_id").values_list("message_id", flat=True)
+    return max(last, (last and by_staff.first()) or 0, newest.first() or 0)
 
 
 def find_unanswered(conversation: Conversation, most: int | None = None) -> list[int]:

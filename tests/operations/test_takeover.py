@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.models import ChannelAccount
@@ -38,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 pytestmark = pytest.mark.django_db
-MANY = 250
+MANY, LONG = 250, 2000
 
 
 @pytest.fixture
@@ -170,14 +173,80 @@ def test_an_agent_hands_over_with_its_reason() -> None:
     assert (state(later), row(later).reason) == ("skipped", "human")
     assert asked.message is not None
     assert (talk.waiting_count, talk.waiting_since) == (2, asked.message.created_at)
+    # It came while the agent wrote, which does not answer it.
+    assert unanswered.find_unanswered(talk) == [later.pk]
+    assert handing_back.hand_back(talk, None, Ask.ALL).asked == 1
+    assert state(later) == "pending"
 
 
-def test_what_an_agent_hands_over_waits_for_staff_until_they_answer() -> None:
-    """The person was told that a colleague answers, so the inbox, its badge and the incident say so too."""
+def test_what_came_while_the_agent_wrote_is_offered_also_after_a_pause(ann: User) -> None:
+    route(account := app())
+    running = claimed(turn(account, "one"))
+    takeover.pause(talk_of(running), ann)
+    later = turn(account, "two")
+    store_answer(running, "An answer to one.", [])
+    talk = talk_of(running)
+    assert unanswered.find_unanswered(talk) == [later.pk]
+    assert [(chat.messages, chat.first) for chat in chats.list_for_staff()] == [(1, talk.waiting_since)]
+    handing_back.hand_back(talk, ann, Ask.LAST)
+    assert state(later) == "pending"
+    store_answer(row(later), "An answer to two.", [])
+    assert unanswered.find_unanswered(talk) == []
+
+
+def test_an_answer_of_staff_counts_though_the_agents_late_one_is_stored_behind_it(ann: User) -> None:
+    route(account := app())
+    running = claimed(turn(account, "one"))
+    takeover.pause(talk_of(running), ann)
+    turn(account, "two")
+    send(account, "Here is what you asked for.")
+    store_answer(running, "An answer to one.", [])
+    assert unanswered.find_unanswered(talk_of(running)) == []
+    assert chats.list_for_staff() == []
+
+
+def rows_read(statement: str) -> int:
+    """Return how many rows PostgreSQL reads for a statement."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) {statement}")
+        lines = [line for (line,) in cursor.fetchall()]
+    scans = [re.search(r"Scan.*actual rows=([\d.]+) loops=(\d+)", line) for line in lines]
+    removed = [re.search(r"Rows Removed by .*: (\d+)", line) for line in lines]
+    return sum(int(float(one[1]) * int(one[2])) for one in scans if one) + sum(int(one[1]) for one in removed if one)
+
+
+def test_where_staff_never_wrote_a_hand_over_reads_few_messages_of_a_long_conversation() -> None:
+    """Else it walks through all of it, while other answers wait for the same commit."""
     account = app()
     route(account, allow_handover=True)
-    asked = turn(account, "I want my money back")
-    store_answer(claimed(asked), "A colleague will help you.", [], "wants a refund")
+    columns = {"account": account, "peer_kind": "direct", "direction": "out"}
+    for sender, source in (("zhangsan", "api"), ("lisi", "staff")):
+        columns |= {"conversation": conversation(account, sender), "peer_id": sender, "source": source}
+        Message.objects.bulk_create(Message(idempotency_key=str(number), **columns) for number in range(LONG))
+    running = claimed(turn(account, "I want my money back"))
+    connection.cursor().execute("ANALYZE bridge_message, bridge_delivery, bridge_conversation")
+    with CaptureQueriesContext(connection) as made:
+        store_answer(running, "A colleague will help you.", [], "wants a refund")
+    assert talk_of(running).waiting_count == 1
+    said = [query["sql"] or "" for query in made]
+    looks = [sql for sql in said if sql.startswith("SELECT") and '"bridge_message"' in sql]
+    assert looks
+    assert sum(map(rows_read, looks)) < LONG / 20
+
+
+@pytest.mark.parametrize("mode", ["bot", "paused"])
+def test_what_an_agent_hands_over_waits_for_staff_until_they_answer(ann: User, mode: str) -> None:
+    """The person was told that a colleague answers, so the inbox, its badge and the incident say so, and webhooks are told."""
+    account = app()
+    route(account, allow_handover=True)
+    endpoint(events=["conversation.handed_over"])
+    running = claimed(asked := turn(account, "I want my money back"))
+    if mode == "paused":
+        takeover.pause(talk_of(asked), ann)
+    store_answer(running, "A colleague will help you.", [], "wants a refund")
+    assert talk_of(asked).mode == ("human" if mode == "bot" else "paused")
+    assert told(talk_of(asked))[-1] == ("handed_over", "", "wants a refund")
+    assert Delivery.objects.get(target="webhook").payload["body"]["data"]["by"] == "agent"
     assert [chat.pk for chat in select_waiting()] == [talk_of(asked).pk]
     assert [(chat.conversation_id, chat.messages) for chat in chats.list_for_staff()] == [(talk_of(asked).pk, 1)]
     send(account, "Here it is.")
@@ -196,6 +265,33 @@ def test_what_an_agent_handed_over_goes_back_by_time_only_when_the_person_writes
     again = turn(account, "hello?")
     assert handing_back.hand_back_idle() == 1
     assert (talk_of(asked).mode, state(again)) == ("bot", "pending")
+
+
+def test_a_colleague_who_is_silent_does_not_keep_a_chat_that_had_no_mapping(ann: User) -> None:
+    """Its question waits as what an agent handed over does, but nobody was told that a colleague answers."""
+    account = app(columns={"staff_minutes": 10})
+    asked = turn(account, "anybody?")
+    takeover.take_over(talk_of(asked), ann)
+    route(account)
+    Conversation.objects.update(staff_active_at=timezone.now() - timedelta(minutes=11))
+    assert handing_back.hand_back_idle() == 1
+    assert talk_of(asked).mode == "bot"
+
+
+def test_chats_that_stay_with_staff_do_not_stand_before_those_that_go_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handing_back, "MOST_IDLE", 1)
+    account = app(columns={"staff_minutes": 10})
+    route(account, allow_handover=True)
+    handed_over = []
+    for minutes, sender in ((13, "lisi"), (12, "zhangsan")):
+        handed_over.append(asked := turn(account, "I want my money back", sender=sender))
+        store_answer(claimed(asked), "A colleague will help you.", [], "wants a refund")
+        active = timezone.now() - timedelta(minutes=minutes)
+        Conversation.objects.filter(pk=talk_of(asked).pk).update(staff_active_at=active)
+    assert handing_back.hand_back_idle() == 0
+    turn(account, "hello?", sender="lisi")
+    assert handing_back.hand_back_idle() == 1
+    assert [talk_of(asked).mode for asked in handed_over] == ["bot", "human"]
 
 
 def test_what_staff_answered_before_the_agent_handed_over_waits_for_nobody() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from bridge.operations.unanswered_sql import ANSWERED, UNASKED
 from bridge.runtime.db.prepared import Statement
 
 if TYPE_CHECKING:
@@ -77,24 +78,14 @@ ORDER BY skipped.first""",
 # agent, in the platform's client too; or that the conversation itself counts, as the one that its agent handed over to staff.
 CHATS_FOR_STAFF = Statement(
     WaitingChat,
-    """
+    f"""
 SELECT chat.account_id, chat.id AS conversation_id, GREATEST(waiting.messages, chat.waiting_count) AS messages,
   LEAST(waiting.first, chat.waiting_since) AS first, GREATEST(waiting.last, chat.waiting_since) AS last
 FROM bridge_conversation chat
-JOIN accounts_channelaccount account ON account.id = chat.account_id AND account.enabled
-CROSS JOIN LATERAL (
-  SELECT GREATEST(0, (
-    SELECT answer.id FROM bridge_message answer
-    WHERE answer.conversation_id = chat.id AND answer.direction = 'out' AND answer.source IN ('agent', 'staff')
-    ORDER BY answer.id DESC LIMIT 1), (
-    SELECT message_id FROM bridge_delivery WHERE lane = 'in:' || chat.id AND reason = 'own' ORDER BY message_id DESC LIMIT 1)) AS id
-) AS answered
-CROSS JOIN LATERAL (
-  SELECT count(*) AS messages, min(created_at) AS first, max(created_at) AS last FROM bridge_delivery
-  WHERE lane = 'in:' || chat.id AND state = 'skipped' AND reason IN ('paused', 'human') AND dismissed_at IS NULL
-    AND message_id > answered.id) AS waiting
+JOIN accounts_channelaccount account ON account.id = chat.account_id AND account.enabled{ANSWERED}
+CROSS JOIN LATERAL (SELECT count(*) AS messages, min(created_at) AS first, max(created_at) AS last {UNASKED}) AS waiting
 WHERE chat.mode <> 'bot' AND chat.servicer = '' AND chat.moved_to_id IS NULL
   AND (waiting.messages > 0 OR chat.waiting_since IS NOT NULL)
   AND (%(account)s::bigint IS NULL OR chat.account_id = %(account)s)
-ORDER BY first""",
+ORDER BY first""",  # noqa: S608  constants
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
+from django.db.models import OuterRef, Q, Subquery
 from django.utils import timezone
 
 from bridge.models import Conversation, ConversationEntry, Delivery, Message, Reason, State, Target
@@ -21,11 +22,14 @@ from bridge.webhooks import events
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
+    from django.db.models import QuerySet
 
     from bridge.models import Attempt
     from bridge.pipeline.delivery.types import Failure
 
 Kind, Mode = ConversationEntry.Kind, Conversation.Mode
+# By these the conversation becomes theirs.
+TAKES = (Kind.TAKEN, Kind.ASSIGNED, Kind.CALLED, Kind.HANDED_OVER)
 
 
 class TakenAlready(Exception):
@@ -109,9 +113,15 @@ def call_staff(conversation: Conversation, *, by_agent: bool, why: str = "") -> 
 
 
 def hand_over(conversation: Conversation, question: Message, why: str) -> None:
-    """Hand the conversation to staff for its agent, in the transaction that stores its answer: the question waits for them."""
-    if call_staff(conversation, by_agent=True, why=why):
-        _note_waiting(conversation.pk, question)
+    """Hand the conversation to staff for its agent, in the transaction that stores its answer: the question waits for them.
+
+    One that staff paused meanwhile stays paused: its person was told all the same that a colleague answers.
+    """
+    if not call_staff(conversation, by_agent=True, why=why):
+        row = _lock(conversation)
+        keep_for_staff(row)
+        _tell_staff(row, entries.add_entry(row, Kind.HANDED_OVER, text=why), "agent")
+    _note_waiting(conversation.pk, question)
 
 
 def keep_for_staff(row: Conversation) -> None:
@@ -133,7 +143,7 @@ def withdraw_late_answer(turn: Delivery, question: Message) -> bool:
 
     Under the lock of the peer: the answer is stored before they take over, or not at all. The attempt keeps it, for staff to read.
     """
-    conversation = _find_staffed(question)
+    conversation = _find_staffed(turn, question)
     if conversation is None:
         return False
     settle.withdraw(turn, Reason.HUMAN)
@@ -148,7 +158,7 @@ def leave_to_staff(turn: Delivery, attempt: Attempt | None = None, failure: Fail
     attempt, failure: of a try that failed just now; the attempt keeps why. Return whether it was so. Raises LostLease.
     """
     question = turn.message
-    conversation = _find_staffed(question) if question else None
+    conversation = _find_staffed(turn, question) if question else None
     if question is None or conversation is None:
         return False
     settle.skip(turn, attempt, Reason.HUMAN, failure)
@@ -156,30 +166,41 @@ def leave_to_staff(turn: Delivery, attempt: Attempt | None = None, failure: Fail
     return True
 
 
-def _find_staffed(question: Message) -> int | None:
-    """Lock the peer of a question. Return its conversation where staff answer it."""
+def _find_staffed(turn: Delivery, question: Message) -> int | None:
+    """Lock the peer of a question. Return its conversation where the turn is staff's."""
     if question.conversation_id is None:
         return None
     peers.lock_peer(question.account_id, question.peer_kind, question.peer_id)
-    rows = Conversation.objects.filter(pk=question.conversation_id, mode=Mode.HUMAN)
-    return rows.values_list("pk", flat=True).first()
+    staffed = select_staffed(Delivery.objects.filter(pk=turn.pk))
+    return question.conversation_id if staffed.exists() else None
+
+
+def select_staffed(turns: QuerySet[Delivery]) -> QuerySet[Delivery]:
+    """Return the turns that are staff's: they answer the conversation, or paused it after they took it over while the turn ran.
+
+    By the index entry_transcript: the entries since the turn was queued are few.
+    """
+    since = ConversationEntry.objects.filter(
+        conversation=OuterRef("message__conversation"), created_at__gt=OuterRef("queued_at")
+    )
+    newest = since.filter(kind__in=(*TAKES, Kind.HANDED_BACK)).order_by("-created_at", "-id").values("kind")[:1]
+    turns = turns.annotate(became=Subquery(newest))
+    taken = Q(message__conversation__mode=Mode.PAUSED, became__in=TAKES)
+    return turns.filter(Q(message__conversation__mode=Mode.HUMAN) | taken)
 
 
 def _note_waiting(conversation: int, question: Message) -> None:
-    """Note that a question waits for staff, unless they have answered since."""
-    if find_last_answer(conversation, Message.Source.STAFF) < question.pk:
-        open_questions.note_waiting(conversation, [question.created_at])
+    """Note that a question waits for staff, in the conversation in which it goes on, unless they have answered since."""
+    moved_to = Conversation.objects.filter(pk=conversation).values_list("moved_to", flat=True).first()
+    if not any(_have_answered(pk, question.pk) for pk in (conversation, moved_to) if pk):
+        open_questions.note_waiting(moved_to or conversation, [question.created_at])
 
 
-def find_last_answer(conversation: int, *sources: Message.Source) -> int:
-    """Return the id of the newest message from these sources, or that somebody wrote in the platform's own client; 0: there is none."""
-    answers = Message.objects.filter(conversation=conversation, direction="out", source__in=sources)
-    own = Delivery.objects.filter(lane=lane_of_turns(conversation), reason=Reason.OWN)
-    newest = (
-        answers.order_by("-id").values_list("pk", flat=True).first(),
-        own.order_by("-message_id").values_list("message_id", flat=True).first(),
-    )
-    return max(found or 0 for found in newest)
+def _have_answered(conversation: int, since: int) -> bool:
+    """Whether staff, or somebody in the platform's own client, wrote after the message with this id. Reads no older message."""
+    said = Message.objects.filter(conversation=conversation, direction="out", source=Message.Source.STAFF, pk__gt=since)
+    own = Delivery.objects.filter(lane=lane_of_turns(conversation), reason=Reason.OWN, message_id__gt=since)
+    return said.exists() or own.exists()
 
 
 def _tell_staff(conversation: Conversation, entry: ConversationEntry, by: str) -> None:

@@ -8,12 +8,13 @@ dismissed waits no more, and the wait of a conversation that moves goes along.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from django.db.models import Count, F
+from django.db.models import Count, F, Min
 from django.db.models.functions import Least, Now
 
-from bridge.models import Conversation, Message, Reason, State, Target
+from bridge.models import Conversation, Delivery, Message, Reason, State, Target
+from bridge.people import peers
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -22,6 +23,13 @@ if TYPE_CHECKING:
 # Why a question waits for staff.
 WAITING_REASONS = frozenset({Reason.PAUSED, Reason.HUMAN, Reason.NO_ROUTE, Reason.ROUTE_DISABLED})
 NOTHING_WAITS = {"waiting_since": None, "waiting_count": 0}
+# The messages that wait for that reason and that nobody has dismissed.
+_SKIPPED: dict[str, Any] = {
+    "deliveries__target": Target.AGENT,
+    "deliveries__state": State.SKIPPED,
+    "deliveries__reason__in": WAITING_REASONS,
+    "deliveries__dismissed_at": None,
+}
 
 
 def note_waiting(conversation_id: int, times: Collection[datetime]) -> None:
@@ -32,15 +40,33 @@ def note_waiting(conversation_id: int, times: Collection[datetime]) -> None:
 
 
 def note_dismissed(deliveries: Iterable[int]) -> None:
-    """Count the questions of these deliveries no more, in the transaction that dismisses them."""
-    chosen = {"deliveries__in": list(deliveries), "deliveries__state": State.SKIPPED}
-    asked = Message.objects.filter(**chosen, deliveries__target=Target.AGENT, deliveries__reason__in=WAITING_REASONS)
-    waiting = asked.filter(conversation__waiting_since__lte=F("created_at")).exclude(kind="event")
-    counts = dict(waiting.order_by().values_list("conversation").annotate(n=Count("pk")))
-    for pk in sorted(counts):
-        rows = Conversation.objects.filter(pk=pk)
-        if not rows.filter(waiting_count__gt=counts[pk]).update(waiting_count=F("waiting_count") - counts[pk]):
-            rows.update(**NOTHING_WAITS)
+    """Count the questions of these deliveries no more, in the transaction that dismisses them.
+
+    Their peers are locked first, as the router locks them before it writes to their conversations.
+    """
+    ids = list(deliveries)
+    asked = Message.objects.filter(**_SKIPPED, deliveries__in=ids)
+    waiting = asked.filter(conversation__waiting_since__lte=F("created_at")).exclude(kind="event").order_by()
+    peer = ("conversation__account", "conversation__peer_kind", "conversation__peer_id")
+    peers.lock_peers(*waiting.values_list(*peer).distinct())
+    for pk, *found in waiting.values_list("conversation").annotate(Count("pk"), Min("created_at"), Min("pk")):
+        _count_fewer(pk, *found, dismissed=ids)
+
+
+def _count_fewer(conversation_id: int, count: int, since: datetime, first: int, *, dismissed: Collection[int]) -> None:
+    """Count so many questions less. since, first: the time and the message of the oldest of them.
+
+    Where nothing has waited longer than that one, the wait begins with the oldest question that is left.
+    """
+    rows = Conversation.objects.filter(pk=conversation_id)
+    if not rows.filter(waiting_count__gt=count).update(waiting_count=F("waiting_count") - count):
+        rows.update(**NOTHING_WAITS)
+    elif rows.filter(waiting_since=since).exists():
+        # By message_transcript: a minimum, because for the first of an order PostgreSQL may walk through other conversations.
+        later = Message.objects.filter(conversation=conversation_id, pk__gt=first, **_SKIPPED).exclude(kind="event")
+        gone = Delivery.objects.filter(pk__in=dismissed, target=Target.AGENT).values("message")
+        oldest = later.exclude(pk__in=gone).aggregate(oldest=Min("created_at"))["oldest"]
+        rows.update(waiting_since=oldest or since)  # none is left where the agent handed a question over
 
 
 def move_wait(source: Conversation, target: int) -> None:

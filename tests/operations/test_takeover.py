@@ -310,10 +310,25 @@ def test_a_question_that_is_dismissed_waits_no_more(ann: User) -> None:
     takeover.take_over(talk_of(first), ann)
     second = turn(account, "two")
     replay.dismiss([first.pk], ann)
-    assert talk_of(first).waiting_count == 1
+    assert second.message is not None
+    since = second.message.created_at
+    assert (talk_of(first).waiting_count, talk_of(first).waiting_since) == (1, since)
+    assert [chat.first for chat in chats.list_for_staff()] == [since]
     assert replay.dismiss([first.pk, second.pk], ann) == 1
     assert (talk_of(first).waiting_count, talk_of(first).waiting_since) == (0, None)
     assert chats.list_for_staff() == []
+
+
+def test_what_an_agent_handed_over_waits_since_then_also_when_a_later_question_is_dismissed(ann: User) -> None:
+    account = app()
+    route(account, allow_handover=True)
+    asked = turn(account, "I want my money back")
+    store_answer(claimed(asked), "A colleague will help you.", [], "wants a refund")
+    since = talk_of(asked).waiting_since
+    later = [turn(account, text) for text in ("hello?", "buy cheap watches", "anybody?")]
+    for each, count in zip(later, (3, 2, 1), strict=True):
+        replay.dismiss([each.pk], ann)
+        assert (talk_of(asked).waiting_count, talk_of(asked).waiting_since) == (count, since)
 
 
 def test_of_many_questions_the_last_one_is_the_last_and_all_are_all(ann: User) -> None:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from django.contrib.auth.models import User
+from django.db import transaction
+from django.utils import timezone
 
 from bridge.models import Attempt, Conversation, ConversationEntry, Delivery, Message
-from bridge.operations import handing_back
+from bridge.operations import handing_back, replay
 from bridge.operations.handing_back import Ask
+from bridge.people import peers
 from bridge.pipeline.agent import takeover
 from bridge.pipeline.agent.turn import store_answer
 from bridge.pipeline.delivery import settle
 from bridge.pipeline.delivery.types import Success
 from bridge.pipeline.inbound import router
-from tests.support.factories import app, at_once, claimed, hear, route, turn
+from tests.support.factories import app, at_once, claimed, hear, in_thread, route, turn, wait_for_a_waiter
 
 pytestmark = pytest.mark.django_db(transaction=True)
 COLLEAGUES, MESSAGES, ROUNDS = 6, 20, 16
@@ -90,6 +95,29 @@ def test_an_answer_at_the_moment_of_a_takeover_is_sent_before_it_or_not_at_all()
             ("delivered", "", 1, 1 if call else 0),
             ("skipped", "human", 0, 1),
         )
+
+
+def test_what_is_dismissed_at_the_moment_of_a_batch_waits_for_its_locks() -> None:
+    """The router writes to the conversations of a batch in any order, because it has locked their peers: so does who dismisses."""
+    account = app()
+    asked = [turn(account, "hello?", sender=sender) for sender in ("lisi", "zhangsan")]
+    first, second = Conversation.objects.order_by("pk")
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            peers.lock_peers(*[(account.pk, talk.peer_kind, talk.peer_id) for talk in (first, second)])
+            Conversation.objects.filter(pk=second.pk).update(last_inbound_at=timezone.now())
+            dismissed = pool.submit(in_thread(lambda: replay.dismiss([each.pk for each in asked])))
+            wait_for_a_waiter()
+            Conversation.objects.filter(pk=first.pk).update(last_inbound_at=timezone.now())
+        assert dismissed.result(60) == 2
+    assert not Conversation.objects.exclude(waiting_since=None).exists()
+
+
+def test_a_question_that_two_dismiss_at_once_is_counted_once() -> None:
+    account = app()
+    asked = [turn(account, str(number)) for number in range(3)]
+    at_once(*[lambda: replay.dismiss([asked[0].pk])] * COLLEAGUES)
+    assert Conversation.objects.get().waiting_count == 2
 
 
 def test_handed_back_by_hand_and_by_time_at_once_the_agent_is_asked_once() -> None:

@@ -94,7 +94,7 @@ def record(pipe: Any, counts: Mapping[tuple[str, tuple[tuple[str, str], ...]], i
     if not process or not done:
         return
     now = time.time()
-    minute = _key(process, int(now // 60))
+    minute = _minute_key(process, int(now // 60))
     for what, count in done.items():
         pipe.hincrby(minute, what, count)
     pipe.expire(minute, 60 * (RECENT_MINUTES + 1))
@@ -129,7 +129,7 @@ def _read(client: Any) -> list[ProcessWork]:
         for name, _sign in signs:
             pipe.get(f"worked:{name}")
             for ago in range(RECENT_MINUTES):
-                pipe.hgetall(_key(name, int(now // 60) - ago))
+                pipe.hgetall(_minute_key(name, int(now // 60) - ago))
         found = iter(pipe.execute())
     return sorted(
         (_build(name, sign, next(found), [next(found) for _ago in range(RECENT_MINUTES)]) for name, sign in signs),
@@ -148,6 +148,6 @@ def _build(name: str, sign: float, worked_at: str | None, minutes: Iterable[dict
     return work
 
 
-def _key(process: str, minute: int) -> str:
+def _minute_key(process: str, minute: int) -> str:
     """Name what a process did in one minute, counted from 1970: each minute ends by itself, so nothing of it grows."""
     return f"work:{process}:{minute}"

@@ -98,7 +98,7 @@ def _find_filters(request: HttpRequest, term: str) -> Iterator[Result]:
 
 
 def _find_rows(request: HttpRequest, term: str) -> Iterator[Result]:
-    for hit in palette.find_rows(term, lambda permission: _may(request, permission)):
+    for hit in palette.find_rows(term, user_of(request).has_perm):
         yield _describe_code(hit) if hit.kind == "code" else _describe_row(hit)
 
 
@@ -113,7 +113,3 @@ def _describe_row(hit: palette.Hit) -> Result:
 def _describe_code(hit: palette.Hit) -> Result:
     address = f"{reverse('admin:bridge_delivery_changelist')}?{urlencode({'code': hit.key})}"
     return Result(hit.title, str(_("deliveries with this code")), address, "error")
-
-
-def _may(request: HttpRequest, permission: str) -> bool:
-    return user_of(request).has_perm(permission)

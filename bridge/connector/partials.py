@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from accounts import capabilities, limits, valkey
 from bridge.connector import states
 from bridge.models import Delivery, Message, State, Target
-from bridge.pipeline.agent import takeover
+from bridge.people.staffed import select_staffed
 from bridge.pipeline.replies.streams import partial_key
 from bridge.runtime.db.outage import DB_UNAVAILABLE
 from bridge.runtime.db.threads import in_db_thread, in_io_thread
@@ -176,7 +176,7 @@ def _read_texts(uuids: list[UUID]) -> dict[UUID, str]:
 
 def _find_staffed(uuids: list[UUID]) -> list[UUID]:
     """Return those messages whose turn is staff's."""
-    turns = takeover.select_staffed(Delivery.objects.filter(message__uuid__in=uuids, target=Target.AGENT))
+    turns = select_staffed(Delivery.objects.filter(message__uuid__in=uuids, target=Target.AGENT))
     return list(turns.values_list("message__uuid", flat=True))
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # So many conversations at most are handed back in one run of the clock.
 MOST_IDLE = 200
-# So many questions at most are asked at once, the newest: each costs some 15 ms, and the conversation's lock is held meanwhile.
+# So many questions at most are asked at once, the newest: each costs thirteen queries, and the conversation's lock is held meanwhile.
 MOST_ASKED = 1000
 
 

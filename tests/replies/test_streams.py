@@ -6,12 +6,14 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.files.base import ContentFile
 from django.utils import timezone
 
 from accounts.channels import build_channel
-from bridge.models import Carrier, Delivery, Message, Reason, State
+from bridge.models import Carrier, Conversation, Delivery, Message, Reason, State
 from bridge.operations import replay
+from bridge.pipeline.agent import takeover
 from bridge.pipeline.delivery import claims, settle
 from bridge.pipeline.delivery.types import Failure, message_of
 from bridge.pipeline.outbound import outbox
@@ -347,6 +349,17 @@ def test_while_staff_answer_the_stream_stays_open_for_them(account: ChannelAccou
 
     outbox.send(account, "group", GROUP, Content(text="by hand"), source="staff")
     assert shown(question) == ("by hand", True)
+
+
+def test_a_text_that_staff_took_over_stays_hidden_where_they_pause_it(asked: Delivery, valkey: redis.Redis) -> None:
+    talk, ann = Conversation.objects.get(), User.objects.create_user("ann", is_staff=True)
+    factories.claimed(asked)
+    valkey.set(partial_key(asked.message.uuid), "what the agent had written")
+    takeover.pause(talk, ann)
+    assert shown(asked.message)[0] == "what the agent had written"  # its answer is sent all the same
+    takeover.take_over(talk, ann)
+    takeover.pause(talk, ann)
+    assert "agent had written" not in shown(asked.message)[0]
 
 
 def test_the_end_that_a_platform_no_longer_waits_for_is_no_delivery(

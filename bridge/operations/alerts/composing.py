@@ -14,6 +14,7 @@ from django.utils.translation import ngettext
 
 from bridge.models import AlertDelivery
 from bridge.operations.alerts.channels import quiet_at
+from bridge.operations.alerts.endings import find_withdrawn
 from channels_wechat.contract.connection import NEEDS_LOGIN
 
 if TYPE_CHECKING:
@@ -27,24 +28,23 @@ Occasion = AlertDelivery.Occasion
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """What is told of one incident. ended: whether it is over; again: whether it was told before and lasts."""
+    """What is told of one incident. ended: whether it is over; again: whether it was told before and lasts.
+
+    is_withdrawn: whether it ended only because its rule, or what it is about, was disabled, stopped or deleted.
+    """
 
     incident: Incident
     ended: bool
     again: bool
+    is_withdrawn: bool
 
     @property
     def title(self) -> str:
-        if self.ended and self.is_withdrawn:
+        if self.is_withdrawn:
             return _("No longer watched: %(title)s") % {"title": self.incident.title}
         if self.ended:
             return _("Resolved: %(title)s") % {"title": self.incident.title}
         return _("Still active: %(title)s") % {"title": self.incident.title} if self.again else self.incident.title
-
-    @property
-    def is_withdrawn(self) -> bool:
-        """Whether it ended only because its rule, or what it is about, was disabled, stopped or deleted."""
-        return bool(getattr(self.incident, "is_withdrawn", False))
 
     @property
     def lines(self) -> list[str]:
@@ -68,7 +68,7 @@ class Item:
         return {
             "id": self.incident.pk,
             "state": "resolved" if self.ended else "active",
-            "withdrawn": self.ended and self.is_withdrawn,
+            "withdrawn": self.is_withdrawn,
             "reminder": self.again,
             "code": self.incident.code,
             "cause": self.incident.cause,
@@ -108,7 +108,8 @@ def compose(channel: AlertChannel, rows: Sequence[AlertDelivery]) -> Alert:
     found: dict[int, list[AlertDelivery]] = {}
     for row in rows:
         found.setdefault(row.incident_id, []).append(row)
-    items = [_build_item(each) for each in found.values()]
+    withdrawn = find_withdrawn(each[0].incident for each in found.values())
+    items = [_build_item(each, withdrawn) for each in found.values()]
     return Alert(_write_title(items), items, _write_heading(channel, rows))
 
 
@@ -118,17 +119,18 @@ def compose_test() -> Alert:
     )
 
 
-def _build_item(rows: Sequence[AlertDelivery]) -> Item:
+def _build_item(rows: Sequence[AlertDelivery], withdrawn: set[int]) -> Item:
     incident, occasions = rows[0].incident, {row.occasion for row in rows}
     ended = incident.closed_at is not None
-    return Item(incident, ended, again=not ended and Occasion.OPENED not in occasions)
+    again = not ended and Occasion.OPENED not in occasions
+    return Item(incident, ended, again, is_withdrawn=ended and incident.pk in withdrawn)
 
 
 def _write_title(items: Sequence[Item]) -> str:
     if len(items) == 1:
         return items[0].title
     active = sum(not item.ended for item in items)
-    withdrawn = sum(item.ended and item.is_withdrawn for item in items)
+    withdrawn = sum(item.is_withdrawn for item in items)
     resolved = len(items) - active - withdrawn
     parts = (
         (active, ngettext("%(count)d problem", "%(count)d problems", active)),

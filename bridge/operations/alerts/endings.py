@@ -8,7 +8,7 @@ from bridge.models import AlertChannel, AlertRule
 from bridge.operations.alerts.planning import rule_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
     from bridge.models import Incident
 
@@ -24,14 +24,17 @@ FOUND_ANYWAY = (
 NOT_WHILE_SENDING_IS_STOPPED = ("backlog",)
 
 
-def mark_withdrawn(incidents: Sequence[Incident]) -> None:
-    """Note on each incident whether it did not end, but is only watched no more."""
+def find_withdrawn(incidents: Iterable[Incident]) -> set[int]:
+    """Return the ids of those that, where they are closed, did not end, but are only watched no more."""
     rules = set(AlertRule.objects.filter(enabled=True).values_list("pk", flat=True))
     channels = set(AlertChannel.objects.filter(enabled=True).values_list("pk", flat=True))
+    found = set()
     for incident in incidents:
         rule, channel = rule_of(incident), _channel_of(incident)
         is_unwatched = (rule is not None and rule not in rules) or (channel is not None and channel not in channels)
-        incident.is_withdrawn = is_unwatched or _is_about_nothing_watched(incident)  # type: ignore[attr-defined]
+        if is_unwatched or _is_about_nothing_watched(incident):
+            found.add(incident.pk)
+    return found
 
 
 def _channel_of(incident: Incident) -> int | None:

@@ -20,7 +20,6 @@ from bridge.explanations.incidents import alert_error_of
 from bridge.models import AlertChannel, AlertDelivery, AlertMessage, Incident
 from bridge.operations.alerts import carriers, channels, planning
 from bridge.operations.alerts.composing import compose, compose_test
-from bridge.operations.alerts.endings import mark_withdrawn
 from bridge.runtime.db.outage import DB_UNAVAILABLE
 from bridge.security import logs
 
@@ -117,9 +116,7 @@ def _take_waiting(channel: AlertChannel) -> list[AlertDelivery]:
         _skip(news.filter(incident__in=Incident.objects.filter(found)), code)
     _skip_untold_ends(waiting)
     shown = waiting.exclude(incident__in=Incident.objects.filter(planning.silenced()))
-    rows = list(shown.select_related(*WITH_INCIDENT).order_by("id")[:MAX_ALERTS])
-    mark_withdrawn([row.incident for row in rows])
-    return rows
+    return list(shown.select_related(*WITH_INCIDENT).order_by("id")[:MAX_ALERTS])
 
 
 def _skip_untold_ends(waiting: QuerySet[AlertDelivery]) -> None:
@@ -129,8 +126,8 @@ def _skip_untold_ends(waiting: QuerySet[AlertDelivery]) -> None:
     ends.update(state=AlertState.SKIPPED, code=Subquery(untold.values("code")[:1]), finished_at=timezone.now())
 
 
-def _skip(rows: object, code: str) -> None:
-    rows.update(state=AlertState.SKIPPED, code=code, finished_at=timezone.now())  # type: ignore[attr-defined]
+def _skip(rows: QuerySet[AlertDelivery], code: str) -> None:
+    rows.update(state=AlertState.SKIPPED, code=code, finished_at=timezone.now())
 
 
 def _store_message(channel: AlertChannel, alert: Alert, *, is_test: bool = False) -> AlertMessage:

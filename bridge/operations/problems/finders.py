@@ -82,7 +82,7 @@ def _run(finder: Finder, names: Names) -> list[Problem | Unknown]:
         found = list(finder.find(names))
     except DB_UNAVAILABLE:
         raise
-    except Exception as error:
+    except Exception as error:  # a defect of one finder must not end all incidents and all alerts
         if failed_finders.setdefault(name, logs.Rarely()).is_due(type(error).__name__):
             log.exception("the look for problems failed: %s", name)
         params = {"finder": name, "error": type(error).__name__}

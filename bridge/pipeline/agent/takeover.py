@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
-from django.db.models import OuterRef, Q, Subquery
 from django.utils import timezone
 
 from bridge.models import Conversation, ConversationEntry, Delivery, Message, Reason, State, Target
 from bridge.people import entries, open_questions, peers
+from bridge.people.staffed import select_staffed
 from bridge.pipeline.delivery import settle
 from bridge.pipeline.delivery.lanes import lane_of_turns
 from bridge.pipeline.replies import unread
@@ -22,14 +22,11 @@ from bridge.webhooks import events
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
-    from django.db.models import QuerySet
 
     from bridge.models import Attempt
     from bridge.pipeline.delivery.types import Failure
 
 Kind, Mode = ConversationEntry.Kind, Conversation.Mode
-# By these the conversation becomes theirs.
-TAKES = (Kind.TAKEN, Kind.ASSIGNED, Kind.CALLED, Kind.HANDED_OVER)
 
 
 class TakenAlready(Exception):
@@ -173,20 +170,6 @@ def _find_staffed(turn: Delivery, question: Message) -> int | None:
     peers.lock_peer(question.account_id, question.peer_kind, question.peer_id)
     staffed = select_staffed(Delivery.objects.filter(pk=turn.pk))
     return question.conversation_id if staffed.exists() else None
-
-
-def select_staffed(turns: QuerySet[Delivery]) -> QuerySet[Delivery]:
-    """Return the turns that are staff's: they answer the conversation, or paused it after they took it over while the turn ran.
-
-    By the index entry_transcript: the entries since the turn was queued are few.
-    """
-    since = ConversationEntry.objects.filter(
-        conversation=OuterRef("message__conversation"), created_at__gt=OuterRef("queued_at")
-    )
-    newest = since.filter(kind__in=(*TAKES, Kind.HANDED_BACK)).order_by("-created_at", "-id").values("kind")[:1]
-    turns = turns.annotate(became=Subquery(newest))
-    taken = Q(message__conversation__mode=Mode.PAUSED, became__in=TAKES)
-    return turns.filter(Q(message__conversation__mode=Mode.HUMAN) | taken)
 
 
 def _note_waiting(conversation: int, question: Message) -> None:

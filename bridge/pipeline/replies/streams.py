@@ -12,6 +12,7 @@ from django.utils import timezone
 from accounts import valkey
 from bridge.media import storage
 from bridge.models import Attachment, Carrier, Conversation, Delivery, Message, Reason, State, Target
+from bridge.people.staffed import select_staffed
 from bridge.pipeline.delivery import claims, settle
 from bridge.pipeline.delivery.types import HTTP_REPLY_STATES, HttpReply
 from bridge.pipeline.replies import stream_options
@@ -49,7 +50,9 @@ def answer_poll(account: ChannelAccount, channel: Streaming, query: Mapping[str,
         )
     if question.stopped_at:  # the stream goes on without words
         return HttpReply(channel.frame(query, stream, None))
-    partial = "" if question.mode == Conversation.Mode.HUMAN else _read_partial_text(question.uuid)
+    partial = (
+        "" if question.mode != Conversation.Mode.BOT and _is_staffs(question) else _read_partial_text(question.uuid)
+    )
     turn = _find_turn(
         question
     )  # read before the answer, because the end of a turn and its answer are committed together
@@ -58,6 +61,10 @@ def answer_poll(account: ChannelAccount, channel: Streaming, query: Mapping[str,
         return _deliver_answer(channel, query, stream, question, answer, partial)
     ending = "later" if answer else _choose_closing_text(channel, question, turn)
     return HttpReply(_build_frame(channel, query, stream, question, partial, ending))
+
+
+def _is_staffs(question: Message) -> bool:
+    return select_staffed(Delivery.objects.filter(message=question, target=Target.AGENT)).exists()
 
 
 def still_working(channel: Streaming, query: Mapping[str, str], stream: str) -> Answer:

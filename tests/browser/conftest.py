@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def empty_stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """The bridge before the day. Only `told` may ask for it: the day begins with nothing in the database."""
     with running(tmp_path_factory.mktemp("bridge")) as found:
         yield found
 
@@ -51,12 +52,19 @@ class Told:
 
 
 @pytest.fixture(scope="session")
-def told(stage: Stage, browser: Browser) -> Iterator[Told]:
-    desk = Desk(browser, stage.plan.web)
-    found = Told(Day(stage, desk))
+def told(empty_stage: Stage, browser: Browser) -> Iterator[Told]:
+    desk = Desk(browser, empty_stage.plan.web)
+    found = Told(Day(empty_stage, desk))
     found.live()
     yield found
     desk.close()
+
+
+@pytest.fixture(scope="session")
+def stage(empty_stage: Stage, told: Told) -> Stage:
+    """The bridge after the day, for every test that wants it without the day's browser."""
+    assert told.outcomes
+    return empty_stage
 
 
 @pytest.fixture

@@ -172,8 +172,10 @@ class Run:
         self._wait_for(run, last)
         count = self.stage.count(_QUEUED, run.pk) - from_count
         pace = count / (time.monotonic() - began)
-        limit = f"{self.rate} ± {RATE_SHARE:.0%}"
-        self.found.check("queued a second", f"{pace:.2f}", limit, abs(pace - self.rate) <= self.rate * RATE_SHARE)
+        most, least = self.rate * (1 + RATE_SHARE), self.rate * (1 - RATE_SHARE)
+        # A machine that sends fewer than the rate has its run wait for it, which is right: only more would be wrong there.
+        limit = f"≤ {most:g}, and its least not judged here" if self.slow else f"{self.rate} ± {RATE_SHARE:.0%}"
+        self.found.check("queued a second", f"{pace:.2f}", limit, (self.slow or pace >= least) and pace <= most)
 
     def _watch(self, pk: int, over: threading.Event) -> None:
         """Compare what the page shows with the items, in one snapshot each time, through a connection of its own."""
@@ -216,7 +218,11 @@ def main() -> int:
         "--run", type=int, default=6000, help="how many of them are run; 0 for all, which takes half an hour"
     )
     parser.add_argument("--rate", type=int, default=50, help="deliveries a second")
-    parser.add_argument("--slow", action="store_true", help="tell the time of the plan, and do not judge it")
+    parser.add_argument(
+        "--slow",
+        action="store_true",
+        help="for a machine with other work: tell how slow the plan and the run are, and do not judge it",
+    )
     parser.add_argument("--json", action="store_true", help="the table as JSON")
     wanted: Any = parser.parse_args()
     chosen = min(wanted.run or wanted.deliveries, wanted.deliveries)

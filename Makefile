@@ -6,8 +6,9 @@ PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 CODE := bridge accounts openclaw channels_wechat manage.py
 COVERAGE := --cov=bridge --cov=accounts --cov=channels_wechat --cov=openclaw --cov-report=term:skip-covered --cov-fail-under=90
 # Everywhere the same: warnings, leaks and wrong threads show themselves.
-# Without the allocator that looks for writes beyond their memory: it slows every test, and no C is ours.
+# The memory checks of that mode are left out: they slow every test and find faults in C, of which we have none.
 PYTEST := PYTHONDEVMODE=1 PYTHONMALLOC=pymalloc $(BIN)/python -m pytest
+FAST_TESTS := $(PYTEST) -m "not heavy" -n auto
 
 .PHONY: help demo run manage test coverage lint messages structure real browser kills chaos replays wechaty passive production siege audit acceptance bench million clean
 .DEFAULT_GOAL := help
@@ -25,10 +26,10 @@ manage: $(VENV)/.runtime ## a Django command beside a running bridge: make manag
 	@exec $(BIN)/python -m bridge.runtime.launcher.launch manage $(or $(MODE),run) $(CMD)
 
 test: lint ## every check, and the tests on real PostgreSQL and Valkey
-	@$(PYTEST) -m "not heavy" -n auto $(ARGS)
+	@$(FAST_TESTS) $(ARGS)
 
 coverage: $(VENV)/.dev ## the same tests with the lines that they run counted, which takes half as long again
-	@$(PYTEST) -m "not heavy" -n auto $(COVERAGE) $(ARGS)
+	@$(FAST_TESTS) $(COVERAGE) $(ARGS)
 
 lint: $(VENV)/.dev ## ruff, mypy --strict, import-linter, missing or stale Chinese
 	@echo "ruff, mypy, import-linter …"

@@ -21,13 +21,6 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session")
-def empty_stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """The bridge before the day. Only `told` may ask for it: the day begins with nothing in the database."""
-    with running(tmp_path_factory.mktemp("bridge")) as found:
-        yield found
-
-
-@pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     with chromium() as found:
         yield found
@@ -36,8 +29,8 @@ def browser() -> Iterator[Browser]:
 class Told:
     """The day as it went. outcomes: name of a step → what it raised; a step after that one was not taken."""
 
-    def __init__(self, day: Day) -> None:
-        self.day = day
+    def __init__(self, stage: Stage, desk: Desk) -> None:
+        self.stage, self.day = stage, Day(stage, desk)
         self.outcomes: dict[str, Exception | None] = {}
 
     def live(self) -> None:
@@ -50,28 +43,33 @@ class Told:
                 return
             self.outcomes[step.__name__] = None
 
-
-@pytest.fixture(scope="session")
-def told(empty_stage: Stage, browser: Browser) -> Iterator[Told]:
-    desk = Desk(browser, empty_stage.plan.web)
-    found = Told(Day(empty_stage, desk))
-    found.live()
-    yield found
-    desk.close()
+    def skip_unless_whole(self) -> None:
+        """Skip the test that asks, where the day ended early: what it would look at is not there."""
+        if failed := [name for name, error in self.outcomes.items() if error]:
+            pytest.skip(f"the day ended early: {failed[0]}")
 
 
 @pytest.fixture(scope="session")
-def stage(empty_stage: Stage, told: Told) -> Stage:
-    """The bridge after the day, for every test that wants it without the day's browser."""
-    assert told.outcomes
-    return empty_stage
+def told(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[Told]:
+    """The day, lived as soon as the bridge runs: nothing can be in the database before it."""
+    with running(tmp_path_factory.mktemp("bridge")) as stage:
+        desk = Desk(browser, stage.plan.web)
+        found = Told(stage, desk)
+        found.live()
+        yield found
+        desk.close()
+
+
+@pytest.fixture(scope="session")
+def stage(told: Told) -> Stage:
+    """The bridge after the day, for a test that brings a browser of its own."""
+    return told.stage
 
 
 @pytest.fixture
 def desk(told: Told) -> Iterator[Desk]:
     """The browser after the day; a test may leave no complaint behind."""
-    if failed := [name for name, error in told.outcomes.items() if error]:
-        pytest.skip(f"the day ended early: {failed[0]}")
+    told.skip_unless_whole()
     told.day.desk.complaints.clear()
     yield told.day.desk
     assert told.day.desk.complaints == []

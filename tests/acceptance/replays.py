@@ -174,7 +174,7 @@ class Run:
         pace = count / (time.monotonic() - began)
         most, least = self.rate * (1 + RATE_SHARE), self.rate * (1 - RATE_SHARE)
         # A machine that sends fewer than the rate has its run wait for it, which is right: only more would be wrong there.
-        limit = f"≤ {most:g}, and its least not judged here" if self.slow else f"{self.rate} ± {RATE_SHARE:.0%}"
+        limit = f"≤ {most:g}, how slow is not judged here" if self.slow else f"{self.rate} ± {RATE_SHARE:.0%}"
         self.found.check("queued a second", f"{pace:.2f}", limit, (self.slow or pace >= least) and pace <= most)
 
     def _watch(self, pk: int, over: threading.Event) -> None:

@@ -44,7 +44,7 @@ class Told:
             self.outcomes[step.__name__] = None
 
     def skip_unless_whole(self) -> None:
-        """Skip the test that asks, where the day ended early: what it would look at is not there."""
+        """Skip the test that asks, where the day ended early: what it would look at is not there, and test_day fails for that step."""
         if failed := [name for name, error in self.outcomes.items() if error]:
             pytest.skip(f"the day ended early: {failed[0]}")
 
